@@ -6,7 +6,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['packages/*/src/**/*.test.ts', 'test/*.test.ts'],
+          include: ['packages/*/src/**/*.test.ts', 'test/*.test.ts', 'test/contract/*.test.ts'],
           testTimeout: 20_000,
         },
       },
@@ -17,6 +17,8 @@ export default defineConfig({
           testTimeout: 120_000,
           hookTimeout: 180_000,
           fileParallelism: false,
+          globalSetup: ['test/e2e/setup.ts'],
+          env: { TESTCONTAINERS_RYUK_DISABLED: 'true' },
         },
       },
     ],

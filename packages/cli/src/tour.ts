@@ -1,0 +1,89 @@
+import { once } from 'node:events'
+import { version } from '@outrider/core'
+import { type Child, startChild } from './child.ts'
+import { type ContainerName, containers } from './containers.ts'
+import { type LegacyApp, startLegacyApp } from './legacy-app.ts'
+import { stops } from './stops.ts'
+
+export interface TourOptions {
+  /** Flags: `--target <url>` and further ones for the containers. */
+  readonly args: readonly string[]
+  /** The command that starts the `outrider` program. */
+  readonly program: readonly string[]
+  readonly stop: AbortSignal
+  readonly write: (text: string) => void
+}
+
+const names = Object.keys(containers) as ContainerName[]
+
+/** Shows every container at work, in front of a legacy application or the user's; resolves with the exit code. */
+export async function tour({ args, program, stop, write }: TourOptions): Promise<number> {
+  const own = args.length > 0
+  const children: Child[] = []
+  let app: LegacyApp | undefined
+  try {
+    write(
+      `Outrider ${version}: ${names.length} container${names.length === 1 ? '' : 's'} as processes of this machine\n\n`,
+    )
+    if (!own) {
+      app = await startLegacyApp()
+      write(`  legacy application   ${app.url.href}\n                       plain HTTP, as it was\n\n`)
+    }
+    let answered = 0
+    for (const name of names) {
+      const flags = app === undefined ? args : stops[name].flags(app.url)
+      const child = await startChild(program, [name, ...withFreeAdmin(flags)])
+      children.push(child)
+      answered += await show(name, child, own, write)
+    }
+    write(`${answered} of ${names.length} answered. Ctrl-C drains and ends.\n`)
+    // Somebody who puts a container in front of an application may start that one afterwards.
+    if (answered < names.length && !own) return 1
+    const stopped = stop.aborted ? Promise.resolve() : once(stop, 'abort')
+    await Promise.race([stopped, ...children.map(({ ended }) => ended)])
+    return await drain(children, write)
+  } catch (error) {
+    write(`\n${(error as Error).message}\n`)
+    return 1
+  } finally {
+    for (const child of children) child.kill()
+    await app?.[Symbol.asyncDispose]()
+  }
+}
+
+/** The tour never fails for an admin port that another container or tour has. */
+const withFreeAdmin = (flags: readonly string[]): string[] =>
+  flags.some((flag) => /^--admin(=|$)/.test(flag)) ? [...flags] : [...flags, '--admin', '127.0.0.1:0']
+
+async function show(
+  name: ContainerName,
+  child: Child,
+  own: boolean,
+  write: TourOptions['write'],
+): Promise<0 | 1> {
+  const stop = stops[name]
+  const { summary } = (await containers[name]()).default
+  const url = stop.url(child.addresses)
+  const line = (left: string, right: string) => write(`  ${left.padEnd(20)} ${right}\n`)
+  line(name, url.href)
+  line('', summary)
+  const seen = await stop.visit(url).then(
+    (text) => ({ ok: true, text }),
+    (error: Error) => ({ ok: false, text: error.message }),
+  )
+  line(seen.ok ? '  checked' : '  FAILED', seen.text)
+  line('  its page', `http://${child.addresses['admin']}/`)
+  line('  try', stop.tryIt(url))
+  if (!own) line('  your application', stop.yours)
+  write('\n')
+  return seen.ok ? 1 : 0
+}
+
+async function drain(children: readonly Child[], write: TourOptions['write']): Promise<number> {
+  write('\nDraining ...\n')
+  for (const child of children) child.drain()
+  const codes = await Promise.all(children.map(({ ended }) => ended))
+  const failed = codes.filter((code) => code !== 0).length
+  write(failed === 0 ? 'Drained: every request was answered.\n' : `${failed} cut off at the deadline.\n`)
+  return failed === 0 ? 0 : 1
+}

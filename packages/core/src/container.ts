@@ -1,0 +1,215 @@
+import { reloadMetrics } from './follow.ts'
+import type { Gate, Notice } from './gates.ts'
+import type { Facts, Param } from './kinds.ts'
+import { type Address, address, duration, oneOf } from './kinds.ts'
+import type { Log } from './log.ts'
+import { type MetricSpec, type MetricSpecs, type Metrics, metricPrefix } from './metrics.ts'
+import { flagOf, isKubernetesServiceVariable, prefixOf, variableOf } from './naming.ts'
+import type { FileContents } from './watch.ts'
+
+export type Params = Readonly<Record<string, Param>>
+/** The patterns of the book that a container can follow. */
+export type Pattern = 'sidecar' | 'ambassador' | 'adapter' | 'serving' | 'batch'
+
+export type Values<P extends Params> = { readonly [K in keyof P]: P[K] extends Param<infer T> ? T : never }
+
+type AddressKeys<P extends Params> = {
+  [K in keyof P & string]: P[K] extends Param<infer T>
+    ? [T] extends [Address | undefined]
+      ? K
+      : never
+    : never
+}[keyof P & string]
+
+/** What `start` returns: the mechanism at work. Disposing cuts off whatever is still in hand. */
+export interface Running<O extends string = string> extends AsyncDisposable {
+  /** Where each declared port really listens, with the port that the system chose for `:0`. */
+  readonly addresses?: Readonly<Record<O, Address>>
+  /** Accepts nothing new; resolves when the work in hand is finished. May be cut short by disposing. */
+  drain?(): Promise<void>
+}
+
+/** What a container is given to work with. */
+export interface Context<P extends Params, M extends MetricSpecs> {
+  readonly params: Values<P>
+  /** Whether the user set the parameter; false when the value is its default. */
+  readonly given: (name: keyof P & string) => boolean
+  readonly metrics: Metrics<M>
+  /** Calls `update` before each scrape of the metrics. */
+  readonly onScrape: (update: () => void) => void
+  readonly log: Log
+  /** A named condition of readiness, closed until opened. */
+  readonly gate: (name: string, reason: string) => Gate
+  /** A remark on `/readyz` and the page that does not close readiness. */
+  readonly notice: (name: string) => Notice
+  /**
+   * Loads files now and again whenever their content changes. `apply` throws to refuse them: at start that ends the
+   * start, later the last good ones stay and log, metric and `/readyz` say so. Resolves with what the first returned.
+   */
+  readonly follow: <T>(
+    name: string,
+    paths: readonly string[],
+    apply: (contents: FileContents) => T,
+  ) => Promise<T>
+  /** Aborted when the drain begins. */
+  readonly signal: AbortSignal
+}
+
+export interface Definition<P extends Params, M extends MetricSpecs, O extends string> {
+  readonly name: string
+  readonly pattern: Pattern
+  /** One sentence with a verb: what it does for the application beside it. */
+  readonly summary: string
+  /** Promises of this container beyond the common contract; each is the title of a test. */
+  readonly contract: readonly string[]
+  /** Default port of the admin API, distinct across all containers. */
+  readonly admin: number
+  /** Prefix of the environment variables where it is not the name in capitals. */
+  readonly prefix?: string
+  readonly params: P
+  /** Name of a port to the address parameter that sets it. */
+  readonly ports?: Readonly<Record<O, AddressKeys<P>>>
+  /** Directory in the image to what the user mounts there. */
+  readonly volumes?: Readonly<Record<string, string>>
+  readonly metrics: M
+  /** Contradictions between values that are right one by one: yields one sentence for each. */
+  check?(values: Values<P>): Iterable<string>
+  start(context: Context<P, M>): Promise<Running<O>>
+}
+
+/** Parameters that every container has. */
+export const commonParams = (admin: number) =>
+  ({
+    admin: address('Where the admin API listens: health, readiness, metrics, parameters.', {
+      default: `0.0.0.0:${admin}`,
+    }),
+    drain: duration('How long work in hand may go on after SIGTERM before it is cut off.', {
+      default: '10s',
+    }),
+    logLevel: oneOf(
+      'debug',
+      'info',
+      'warn',
+      'error',
+    )('Least level that is logged.', {
+      default: 'info',
+      advanced: true,
+      shared: 'LOG_LEVEL',
+    }),
+    logFormat: oneOf('json', 'text')('One JSON object a line, or text for people.', {
+      default: 'json',
+      advanced: true,
+      shared: 'LOG_FORMAT',
+    }),
+  }) as const
+
+export type CommonValues = Values<ReturnType<typeof commonParams>>
+
+/** A parameter with the names by which users set it. */
+export interface NamedParam extends Param {
+  readonly name: string
+  readonly variable: string
+  readonly flag: string
+}
+
+/** A finished definition: what the resolver, the renderers and the runner work on. */
+export interface Container {
+  readonly name: string
+  readonly pattern: Pattern
+  readonly summary: string
+  readonly contract: readonly string[]
+  readonly prefix: string
+  /** Own parameters first, then the common ones. */
+  readonly params: readonly NamedParam[]
+  readonly ports: Readonly<Record<string, string>>
+  readonly volumes: Readonly<Record<string, string>>
+  readonly metrics: MetricSpecs
+  readonly adminPort: number
+  check(values: Readonly<Record<string, unknown>>): Iterable<string>
+  start(context: Context<Params, MetricSpecs>): Promise<Running>
+}
+
+/** Checks a definition once, at import: a container with a bad default or a clashing name must not load. */
+export function defineContainer<
+  const P extends Params,
+  const M extends MetricSpecs,
+  const O extends string = never,
+>(definition: Definition<P, M, O>): Container {
+  const prefix = definition.prefix ?? prefixOf(definition.name)
+  const common = commonParams(definition.admin)
+  for (const name of Object.keys(common)) {
+    if (name in definition.params)
+      throw new Error(`${definition.name}: every container has "${name}" already`)
+  }
+  const named = (name: string, param: Param): NamedParam => ({
+    ...param,
+    name,
+    variable: variableOf(prefix, name),
+    flag: flagOf(name),
+  })
+  const params = Object.entries<Param>({ ...definition.params, ...common }).map(([name, param]) =>
+    named(name, param),
+  )
+  for (const param of params) checkParam(definition.name, param)
+  const taken = new Set(params.map((param) => param.variable))
+  for (const { name, variable } of params) {
+    if (taken.has(`${variable}_FILE`))
+      throw new Error(`${definition.name}: ${variable}_FILE would mean two things`)
+    if (isKubernetesServiceVariable(variable)) {
+      throw new Error(
+        `${definition.name}: Kubernetes may set ${variable}; call parameter "${name}" something else`,
+      )
+    }
+  }
+  return {
+    name: definition.name,
+    pattern: definition.pattern,
+    summary: definition.summary,
+    contract: definition.contract,
+    prefix,
+    params,
+    ports: definition.ports ?? {},
+    volumes: definition.volumes ?? {},
+    metrics: definition.metrics,
+    adminPort: definition.admin,
+    // The resolver made these values by the very parsers that P is inferred from.
+    check: (values) => definition.check?.(values as Values<P>) ?? [],
+    start: (context) => definition.start(context as unknown as Context<P, M>),
+  }
+}
+
+/** What a container's pages list: its own metrics, and those of its watched files. */
+export const documentedMetrics = (container: Container): readonly MetricSpec[] => [
+  ...Object.values(container.metrics),
+  ...(container.params.some(({ facts }) => facts.reloads) ? Object.values(reloadMetrics) : []),
+]
+
+/** The prefix of a container's metrics: `outrider_sidecar_https_`. */
+export const metricPrefixOf = (container: Container): string => metricPrefix(container.name)
+
+/** What `run` takes for itself. */
+const runnerFlags = ['help', 'version', 'print', 'probe']
+
+function checkParam(container: string, param: NamedParam): void {
+  const fail = (why: string): never => {
+    throw new Error(`${container}: parameter "${param.name}" ${why}`)
+  }
+  const { facts } = param
+  if (!/^[a-z][A-Za-z0-9]*$/.test(param.name)) fail('must be named in camelCase')
+  if (runnerFlags.includes(param.name)) fail(`would never be read: ${param.flag} has a meaning of its own`)
+  if (facts.default !== undefined && facts.optional) fail('is optional and has a default: choose one')
+  if (isRequired(facts) && facts.example === undefined && !facts.secret)
+    fail('is required, so it needs an example')
+  for (const fact of ['default', 'example'] as const) {
+    const value = facts[fact]
+    if (value === undefined) continue
+    try {
+      param.kind.parse(value)
+    } catch (error) {
+      fail(`has the ${fact} "${value}", which ${(error as Error).message}`)
+    }
+  }
+}
+
+/** No default and not optional means required. */
+export const isRequired = (facts: Facts): boolean => facts.default === undefined && !facts.optional

@@ -1,0 +1,49 @@
+/** A named condition of readiness. */
+export interface Gate {
+  open(): void
+  close(reason: string): void
+}
+
+/** A remark that people should read although the container is ready, such as "serving a self-signed certificate". */
+export interface Notice {
+  set(text: string): void
+  clear(): void
+}
+
+export type GateState = { readonly open: true } | { readonly open: false; readonly reason: string }
+
+/** What `/readyz` answers. */
+export interface ReadinessReport {
+  readonly ready: boolean
+  readonly gates: Readonly<Record<string, GateState>>
+  readonly notices: Readonly<Record<string, string>>
+}
+
+/** Ready when every gate is open; not ready says which one is closed and why. */
+export class Readiness {
+  readonly #gates = new Map<string, GateState>()
+  readonly #notices = new Map<string, string>()
+
+  gate(name: string, reason: string): Gate {
+    if (this.#gates.has(name)) throw new Error(`gate "${name}" exists already`)
+    const set = (state: GateState) => void this.#gates.set(name, state)
+    set({ open: false, reason })
+    return { open: () => set({ open: true }), close: (why) => set({ open: false, reason: why }) }
+  }
+
+  notice(name: string): Notice {
+    return {
+      set: (text) => void this.#notices.set(name, text),
+      clear: () => void this.#notices.delete(name),
+    }
+  }
+
+  report(): ReadinessReport {
+    const states = [...this.#gates.values()]
+    return {
+      ready: states.every((state) => state.open),
+      gates: Object.fromEntries(this.#gates),
+      notices: Object.fromEntries(this.#notices),
+    }
+  }
+}

@@ -1,0 +1,40 @@
+export {
+  type Container,
+  type Context,
+  defineContainer,
+  type NamedParam,
+  type Pattern,
+  type Running,
+  type Values,
+} from './container.ts'
+export { requireFile } from './follow.ts'
+export type { Gate, Notice } from './gates.ts'
+export {
+  type Address,
+  address,
+  bytes,
+  duration,
+  type Facts,
+  flag,
+  formatAddress,
+  integer,
+  integerBetween,
+  type Kind,
+  kindOf,
+  listOf,
+  oneOf,
+  type Param,
+  type ParamFactory,
+  path,
+  regex,
+  secret,
+  text,
+  url,
+  urlOf,
+} from './kinds.ts'
+export { StartError } from './launch.ts'
+export type { Log, LogFields } from './log.ts'
+export { counter, gauge, histogram } from './metrics.ts'
+export { run } from './run.ts'
+export { version } from './version.ts'
+export { type FileContents, type FileWatcher, type WatchOptions, watchFiles } from './watch.ts'

@@ -1,0 +1,172 @@
+import { type AdminServer, startAdmin } from './admin.ts'
+import type { Container, Context, NamedParam, Params, Running } from './container.ts'
+import { type DrainOutcome, drainWithin } from './drain.ts'
+import { follow, reloadMetrics } from './follow.ts'
+import { Readiness } from './gates.ts'
+import { type Address, formatAddress } from './kinds.ts'
+import { createLog, type Log } from './log.ts'
+import { MetricRegistry, type MetricSpecs } from './metrics.ts'
+import { namesOf, type Resolved } from './resolve.ts'
+import { version } from './version.ts'
+import type { FileWatcher } from './watch.ts'
+
+/** A container at work in this process. Disposing ends it at once. */
+export interface Launched extends AsyncDisposable {
+  readonly addresses: Readonly<Record<string, Address>>
+  readonly admin: Address
+  readonly log: Log
+  /** Resolves when somebody asks for the drain at `POST /drain`. */
+  readonly drainRequested: Promise<void>
+  /** Not ready at once, then as `drainWithin`. Further calls wait for the first. */
+  drain(): Promise<DrainOutcome>
+  /** Looks at all watched files now. */
+  checkFiles(): Promise<void>
+}
+
+/** A start that failed for a reason the user can mend; the message is for them. */
+export class StartError extends Error {
+  override readonly name = 'StartError'
+}
+
+export interface LaunchOptions {
+  readonly write: (line: string) => void
+  /** Aborts a start that waits for something. */
+  readonly signal?: AbortSignal
+}
+
+/** Starts the admin API, then the mechanism: what waits for the outside is alive, but not ready. */
+export async function launch(
+  container: Container,
+  resolved: Resolved,
+  { write, signal }: LaunchOptions,
+): Promise<Launched> {
+  const { values, secrets } = resolved
+  const log = createLog({
+    container: container.name,
+    level: values.logLevel,
+    format: values.logFormat,
+    secrets,
+    write,
+  })
+  const registry = new MetricRegistry(container.name)
+  const readiness = new Readiness()
+  const started = readiness.gate('start', 'the container is starting')
+  const draining = readiness.gate('drain', 'not started')
+  draining.open()
+  const stop = new AbortController()
+  signal?.addEventListener('abort', () => stop.abort(), { once: true })
+  if (signal?.aborted) stop.abort()
+  const asked = Promise.withResolvers<void>()
+  const watchers: FileWatcher[] = []
+  const addresses: Record<string, Address> = {}
+  let running: Running | undefined
+  let drained: Promise<DrainOutcome> | undefined
+  let admin: AdminServer | undefined
+
+  const end = async () => {
+    stop.abort()
+    await Promise.all(watchers.map((watcher) => watcher[Symbol.asyncDispose]()))
+    try {
+      await running?.[Symbol.asyncDispose]()
+    } finally {
+      await admin?.[Symbol.asyncDispose]()
+    }
+  }
+
+  try {
+    admin = await startAdmin({
+      container,
+      params: resolved.params,
+      listen: values.admin,
+      readiness,
+      registry,
+      addresses,
+      onDrain: () => asked.resolve(),
+    })
+    running = await container.start(context())
+  } catch (error) {
+    await end()
+    throw explain(container, resolved, error)
+  }
+  Object.assign(addresses, running.addresses)
+  started.open()
+  const shown = { admin: admin.address, ...addresses }
+  log.info('started', {
+    version,
+    node: process.version,
+    addresses: Object.fromEntries(Object.entries(shown).map(([name, value]) => [name, formatAddress(value)])),
+    params: Object.fromEntries(
+      resolved.params.map(({ name, shown, source }) => [name, { value: shown, source }]),
+    ),
+  })
+
+  const drain = async (work: Running): Promise<DrainOutcome> => {
+    draining.close('the container is draining')
+    stop.abort()
+    log.info('draining', { deadlineMs: values.drain })
+    const outcome = await drainWithin(work, values.drain)
+    log.info('drained', { outcome })
+    return outcome
+  }
+  const work = running
+  return {
+    addresses,
+    admin: admin.address,
+    log,
+    drainRequested: asked.promise,
+    drain: () => (drained ??= drain(work)),
+    checkFiles: async () => void (await Promise.all(watchers.map((watcher) => watcher.check()))),
+    [Symbol.asyncDispose]: end,
+  }
+
+  function context(): Context<Params, MetricSpecs> {
+    let reloads: ReturnType<typeof registry.create<typeof reloadMetrics>> | undefined
+    return {
+      params: values,
+      given: (name) =>
+        resolved.params.some((param) => param.name === name && !['default', 'unset'].includes(param.source)),
+      metrics: registry.create(container.metrics),
+      onScrape: (update) => registry.onScrape(update),
+      log,
+      gate: (name, reason) => readiness.gate(name, reason),
+      notice: (name) => readiness.notice(name),
+      follow: async (name, paths, apply) => {
+        reloads ??= registry.create(reloadMetrics)
+        const notice = (remark: string) => readiness.notice(remark)
+        const { first, watcher } = await follow(name, paths, apply, { log, notice, metrics: reloads })
+        watchers.push(watcher)
+        return first
+      },
+      signal: stop.signal,
+    }
+  }
+}
+
+const listenErrors: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'is in use by another program: stop that one or choose another address',
+  EACCES: 'is not allowed for this user: choose a port above 1023 or a writable path',
+  EADDRNOTAVAIL: 'is no address of this machine: choose one that is',
+  ENOTFOUND: 'names an unknown host: choose an address of this machine',
+}
+
+/** Says which parameter an error of listening came from, by the address in the error. */
+function explain(container: Container, { values }: Resolved, error: unknown): unknown {
+  const {
+    code = '',
+    port,
+    address,
+    hostname,
+  } = error as NodeJS.ErrnoException & Record<'port' | 'address' | 'hostname', unknown>
+  const remedy = listenErrors[code]
+  const param = container.params.find((candidate) => {
+    const value = values[candidate.name]
+    if (!isListener(container, candidate) || typeof value !== 'object' || value === null) return false
+    if ('path' in value) return value.path === address
+    return 'port' in value && 'host' in value && (value.port === port || value.host === hostname)
+  })
+  if (remedy === undefined || param === undefined) return error
+  return new StartError(`${namesOf(param)}: ${formatAddress(values[param.name] as Address)} ${remedy}`)
+}
+
+const isListener = (container: Container, { name }: NamedParam): boolean =>
+  name === 'admin' || Object.values(container.ports).includes(name)

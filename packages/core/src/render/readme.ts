@@ -1,0 +1,122 @@
+import {
+  type Container,
+  documentedMetrics,
+  isRequired,
+  metricPrefixOf,
+  type NamedParam,
+} from '../container.ts'
+import { compose } from './compose.ts'
+import { table } from './markdown.ts'
+import { pod } from './pod.ts'
+import { imageOf, portsOf, settingsOf } from './settings.ts'
+
+/** The whole README of a container's package; `notes` is its hand-written NOTES.md. */
+export function readme(container: Container, notes: string): string {
+  const advanced = container.params.filter(({ facts }) => facts.advanced)
+  const sections = [
+    `# ${container.name}\n\n${container.summary}`,
+    `*An Outrider ${container.pattern}. This page is generated from its definition; the notes at the end are written by hand.*`,
+    quickStart(container),
+    `## Parameters\n\n${parameters(container.params.filter(({ facts }) => !facts.advanced))}`,
+    'Set a parameter by its environment variable, by its flag, or by a file that `<VARIABLE>_FILE` names. A flag wins over ' +
+      'the environment; an empty value counts as unset; a secret has no flag. All mistakes are listed at once, with exit code 2.',
+    advanced.length > 0 ? `### Advanced parameters\n\n${parameters(advanced)}` : '',
+    `## Ports\n\n${ports(container)}`,
+    volumes(container),
+    adminApi(container),
+    `## Metrics\n\n${metrics(container)}`,
+    contract(container),
+    notes.trim(),
+  ]
+  return `${sections.filter((section) => section !== '').join('\n\n')}\n`
+}
+
+function quickStart(container: Container): string {
+  // A secret without a value comes from the environment of the caller.
+  const settings = settingsOf(container).map(({ variable, value, secret }) =>
+    secret ? ` -e ${variable}` : ` -e ${variable}=${shellWord(value)}`,
+  )
+  const published = portsOf(container).map(({ port }) => ` -p ${port}:${port}`)
+  return [
+    '## Quick start',
+    'As a process, in this repository after `npm ci`:',
+    fence('sh', `npx outrider ${container.name} --help`),
+    'As a container:',
+    fence(
+      'sh',
+      `docker run --rm --read-only --cap-drop ALL${published.join('')}${settings.join('')} ${imageOf(container)}`,
+    ),
+    'In a compose stack, beside the service `app`:',
+    fence('yaml', compose(container)),
+    'In a pod:',
+    fence('yaml', pod(container)),
+    'As a module: `npm install @outrider/' + container.name + '`; see the notes below.',
+  ].join('\n\n')
+}
+
+const shellWord = (text: string): string =>
+  /^[\w./:@,+=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
+
+const fence = (language: string, body: string): string => `\`\`\`${language}\n${body.trimEnd()}\n\`\`\``
+
+const parameters = (params: readonly NamedParam[]): string =>
+  table(
+    ['Variable', 'Flag', 'Kind', 'Default', 'Meaning'],
+    params.map(({ variable, flag, kind, facts, help }) => [
+      `\`${variable}\``,
+      facts.secret ? '-' : `\`${flag}\``,
+      kind.name,
+      isRequired(facts) ? '**required**' : facts.default === undefined ? '-' : `\`${facts.default}\``,
+      [
+        help,
+        facts.secret ? `Secret: also by \`${variable}_FILE\`.` : '',
+        facts.reloads ? 'Watched: a change takes effect while running.' : '',
+        facts.shared ? `\`${facts.shared}\` serves for all containers of a pod.` : '',
+      ]
+        .filter((part) => part !== '')
+        .join(' '),
+    ]),
+  )
+
+function ports(container: Container): string {
+  const rows = portsOf(container).map(({ name, port }) => [
+    name,
+    String(port),
+    `\`${container.params.find((param) => param.name === (container.ports[name] ?? 'admin'))?.variable ?? ''}\``,
+  ])
+  return table(['Port', 'By default', 'Set by'], rows)
+}
+
+function volumes(container: Container): string {
+  const rows = Object.entries(container.volumes).map(([directory, help]) => [`\`${directory}\``, help])
+  return rows.length > 0 ? `## Volumes\n\n${table(['Directory', 'Use'], rows)}` : ''
+}
+
+const adminApi = (container: Container): string =>
+  `## Admin API\n\nOn port ${container.adminPort}:\n\n${table(
+    ['Route', 'Answer'],
+    [
+      ['`GET /`', 'a page, or JSON by `Accept`, with all of what follows'],
+      ['`GET /healthz`', '200 while the process answers'],
+      ['`GET /readyz`', '200, or 503 with each closed gate and why'],
+      ['`GET /metrics`', 'Prometheus text 0.0.4, or OpenMetrics by `Accept`'],
+      ['`GET /params`', 'each value and its source, secrets redacted'],
+      ['`POST /drain`', 'starts the drain; from loopback only'],
+    ],
+  )}`
+
+const metrics = (container: Container): string =>
+  table(
+    ['Name', 'Type', 'Labels', 'Meaning'],
+    documentedMetrics(container).map(({ name, type, labels, help }) => [
+      `\`${metricPrefixOf(container)}${name}\``,
+      type,
+      labels.map((label) => `\`${label}\``).join(', '),
+      help,
+    ]),
+  )
+
+function contract(container: Container): string {
+  const own = container.contract.map((line) => `- ${line}`).join('\n')
+  return `## Contract\n\nWhat every Outrider container promises stands in [the container contract](../../docs/container-contract.md). This one adds:\n\n${own}`
+}

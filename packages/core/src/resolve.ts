@@ -1,0 +1,215 @@
+import { parseArgs } from 'node:util'
+import { type CommonValues, type Container, isRequired, type NamedParam } from './container.ts'
+import { maskCredentials } from './credentials.ts'
+import { oneLine, redactor } from './log.ts'
+import { isKubernetesServiceVariable } from './naming.ts'
+
+export type Source = 'flag' | 'environment' | 'file' | 'default' | 'unset'
+
+/** A parameter after resolving: its value, where it came from, and the text that may be shown. */
+export interface ResolvedParam {
+  readonly name: string
+  readonly variable: string
+  readonly flag: string
+  readonly value: unknown
+  readonly shown: string | null
+  readonly source: Source
+}
+
+export interface Resolved {
+  readonly values: Readonly<Record<string, unknown>> & CommonValues
+  readonly params: readonly ResolvedParam[]
+  /** What must not appear in any output. */
+  readonly secrets: readonly string[]
+}
+
+export type Resolution =
+  | { readonly ok: true; readonly resolved: Resolved }
+  | { readonly ok: false; readonly problems: readonly string[] }
+
+export interface Inputs {
+  readonly argv: readonly string[]
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Reads the file that a `<VARIABLE>_FILE` names; throws when it cannot. */
+  readonly readFile: (path: string) => string
+}
+
+/** Turns flags, environment and files into values, or into every problem at once. */
+export function resolve(container: Container, { argv, env, readFile }: Inputs): Resolution {
+  const flags = readFlags(container, argv)
+  const problems = [...flags.problems, ...unknownVariables(container, env)]
+  const params: ResolvedParam[] = []
+  const secrets: string[] = []
+  for (const param of container.params) {
+    const found = find(param, flags.values.get(param.name), env, readFile)
+    if ('problem' in found) {
+      problems.push(found.problem)
+      continue
+    }
+    const hidden = secretsIn(param, found.text)
+    secrets.push(...hidden)
+    try {
+      const value = found.text === undefined ? undefined : param.kind.parse(found.text)
+      const { name, variable, flag } = param
+      params.push({ name, variable, flag, value, shown: shownText(param, found.text), source: found.source })
+    } catch (error) {
+      const shown = shownText(param, found.text)
+      const why = redactor(hidden)((error as Error).message)
+      problems.push(`${found.variable ?? namesOf(param)} is ${quote(shown ?? '')} but ${why}`)
+    }
+  }
+  if (problems.length > 0) return { ok: false, problems: problems.map(oneLine) }
+  // Each value was made by its own parameter's parser, which is where the types come from.
+  const values = Object.fromEntries(params.map(({ name, value }) => [name, value])) as Resolved['values']
+  const contradictions = [...container.check(values)].map(redactor(secrets)).map(oneLine)
+  if (contradictions.length > 0) return { ok: false, problems: contradictions }
+  return { ok: true, resolved: { values, params, secrets } }
+}
+
+/** `SIDECAR_HTTPS_TARGET (--target)`: both names, because either may be where the mistake is. */
+export const namesOf = ({ variable, flag, facts }: NamedParam): string =>
+  facts.secret ? variable : `${variable} (${flag})`
+
+const quote = (shown: string): string =>
+  JSON.stringify(shown.length > 200 ? `${shown.slice(0, 200)}...` : shown)
+
+function shownText({ facts, kind }: NamedParam, text: string | undefined): string | null {
+  if (text === undefined) return null
+  return facts.secret ? '[redacted]' : (kind.show?.(text) ?? text)
+}
+
+/** The text of a secret, or the credentials inside a URL. */
+function secretsIn({ facts, kind }: NamedParam, text: string | undefined): readonly string[] {
+  if (text === undefined) return []
+  const credentials = kind.secrets?.(text) ?? []
+  return facts.secret ? [text, ...credentials] : credentials
+}
+
+type Found =
+  /** `variable` where it is not the parameter's own. */
+  | { readonly text: string | undefined; readonly source: Source; readonly variable?: string }
+  | { readonly problem: string }
+
+function find(
+  param: NamedParam,
+  flag: string | undefined,
+  env: Inputs['env'],
+  readFile: Inputs['readFile'],
+): Found {
+  const { variable, facts } = param
+  const file = env[`${variable}_FILE`] || undefined
+  const plain = env[variable] || undefined
+  if (file !== undefined && plain !== undefined) {
+    return { problem: `${variable} and ${variable}_FILE are both set: unset one of them` }
+  }
+  if (flag !== undefined && flag !== '') return { text: flag, source: 'flag' }
+  if (plain !== undefined) return { text: plain, source: 'environment' }
+  if (file !== undefined) return readValueFile(param, file, readFile)
+  const shared = facts.shared === undefined ? undefined : env[facts.shared] || undefined
+  if (shared !== undefined && facts.shared !== undefined)
+    return { text: shared, source: 'environment', variable: facts.shared }
+  if (facts.default !== undefined) return { text: facts.default, source: 'default' }
+  if (!isRequired(facts)) return { text: undefined, source: 'unset' }
+  const hint = facts.example === undefined ? '' : `, for example ${param.variable}=${facts.example}`
+  return { problem: `${namesOf(param)} is required: ${param.help.replace(/\.$/, '')}${hint}` }
+}
+
+function readValueFile({ variable, facts }: NamedParam, path: string, readFile: Inputs['readFile']): Found {
+  // What is no absolute path may be the secret itself, put into the wrong variable.
+  const hide = redactor(facts.secret && !path.startsWith('/') ? [path] : [])
+  const named = `${variable}_FILE names ${quote(hide(path))}`
+  try {
+    // Editors and `kubectl create secret --from-file` leave a line break that nobody means.
+    const text = readFile(path).replace(/\r?\n$/, '')
+    return text === '' ? { problem: `${named}, which is empty` } : { text, source: 'file' }
+  } catch (error) {
+    return { problem: `${named}, which cannot be read: ${hide((error as Error).message)}` }
+  }
+}
+
+function unknownVariables(container: Container, env: Inputs['env']): string[] {
+  const known = container.params.flatMap(({ variable }) => [variable, `${variable}_FILE`])
+  return Object.keys(env)
+    .filter((name) => env[name])
+    .filter((name) => name.startsWith(container.prefix) && !known.includes(name))
+    .filter((name) => !isKubernetesServiceVariable(name))
+    .map((name) => `${name} is no parameter of ${container.name}${suggestion(name, known)}`)
+}
+
+interface Flags {
+  readonly values: ReadonlyMap<string, string>
+  readonly problems: readonly string[]
+}
+
+/** Values of unknown and of secret flags are never repeated: a misspelt flag may carry a password. */
+function readFlags(container: Container, argv: readonly string[]): Flags {
+  const values = new Map<string, string>()
+  const problems: string[] = []
+  const byFlag = new Map(container.params.map((param) => [param.flag.slice(2), param]))
+  const options = Object.fromEntries(
+    [...byFlag].map(([flag, param]) => [
+      flag,
+      { type: isSwitch(param) ? ('boolean' as const) : ('string' as const) },
+    ]),
+  )
+  const { tokens } = parseArgs({ args: [...argv], options, strict: false, tokens: true })
+  // Until the next known flag, what follows may be the rest of a password that has spaces or begins with a dash.
+  let doubtful = false
+  for (const token of tokens) {
+    if (token.kind !== 'option' || !token.rawName.startsWith('--')) {
+      if (!doubtful) problems.push(`${strayText(argv[token.index])} is no flag: flags look like --name value`)
+      doubtful = true
+      continue
+    }
+    const negated = token.name.startsWith('no-') && !byFlag.has(token.name)
+    const param = byFlag.get(negated ? token.name.slice(3) : token.name)
+    doubtful = param === undefined || param.facts.secret === true
+    if (param === undefined || (negated && !isSwitch(param))) {
+      const known = [...byFlag.values()].filter(({ facts }) => !facts.secret).map(({ flag }) => flag)
+      problems.push(`${token.rawName} is no flag of ${container.name}${suggestion(token.rawName, known)}`)
+    } else if (param.facts.secret) {
+      problems.push(
+        `${param.flag} is a secret, which the process list would show: set ${param.variable} or ${param.variable}_FILE`,
+      )
+    } else if (negated && token.value !== undefined) {
+      problems.push(`${token.rawName} takes no value`)
+    } else if (values.has(param.name)) {
+      problems.push(`${param.flag} is given twice`)
+    } else if (isSwitch(param)) {
+      values.set(param.name, token.value ?? String(!negated))
+    } else if (token.value === undefined) {
+      problems.push(`${param.flag} needs a value: ${param.flag} <${param.kind.name}>`)
+    } else {
+      values.set(param.name, token.value)
+    }
+  }
+  return { values, problems }
+}
+
+const isSwitch = (param: NamedParam): boolean => param.kind.schema.type === 'boolean'
+
+/** `password=...` without its dashes must not show what follows. */
+const strayText = (arg = ''): string => quote(maskCredentials(arg).replace(/=.*/s, '=...'))
+
+function suggestion(name: string, known: readonly string[]): string {
+  // Names come from outside and the distance is quadratic.
+  const [nearest] = (name.length > 128 ? [] : known)
+    .map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
+    .filter(({ candidate, distance }) => distance <= Math.max(2, candidate.length / 4))
+    .sort((a, b) => a.distance - b.distance)
+  return nearest === undefined ? '; see --help' : `: did you mean ${nearest.candidate}?`
+}
+
+/** Levenshtein distance. */
+export function editDistance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let row = 1; row <= a.length; row++) {
+    const current = [row]
+    for (let column = 1; column <= b.length; column++) {
+      const substitution = (previous[column - 1] ?? 0) + (a[row - 1] === b[column - 1] ? 0 : 1)
+      current[column] = Math.min(substitution, (previous[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1)
+    }
+    previous = current
+  }
+  return previous[b.length] ?? 0
+}

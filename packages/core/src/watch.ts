@@ -1,0 +1,58 @@
+import { watch as fsWatch } from 'node:fs'
+import type { WatchFunction } from './watch-events.ts'
+import { Watcher } from './watch-loop.ts'
+
+/** The bytes at each watched path as it was given, or undefined while it does not exist or cannot be read. */
+export type FileContents = ReadonlyMap<string, Buffer | undefined>
+
+export interface WatchOptions {
+  /**
+   * Called once for each settled change of bytes, with the contents of all paths. Not called for changes of times,
+   * modes or owners, nor when the same bytes are written again. What it throws goes to `onError`.
+   */
+  readonly onChange: (contents: FileContents) => void | Promise<void>
+  /**
+   * Told once, not on every look: a file that exists but cannot be read (a directory, a FIFO, too large, a loop of
+   * links, permissions), a watch that cannot be set, an exception of `onChange`. Never fatal: looking goes on.
+   */
+  readonly onError?: (error: Error) => void
+  /** A change is settled when nothing moved for this many milliseconds; 100 by default. */
+  readonly quietMs?: number
+  /** An unending burst of changes is reported at least this often, in milliseconds; 500 by default. */
+  readonly maxWaitMs?: number
+  /** Milliseconds between two looks without any event: network file systems, mounts, used up limits; 500 by default. */
+  readonly pollMs?: number
+  /** A larger file counts as unreadable; 16 MiB by default. */
+  readonly maxBytes?: number
+}
+
+export interface FileWatcher extends AsyncDisposable {
+  /** What `onChange` was last called with, and before that what was there at the start. */
+  readonly contents: FileContents
+  /** Reads everything again now, whatever events and metadata say. Resolves when a change has been reported. */
+  check(): Promise<void>
+}
+
+/**
+ * Watches files by what their paths mean, not by their inodes: writes in place, files renamed over, links flipped at any
+ * level (Kubernetes `..data`, git-sync, Secrets CSI), files that do not exist yet, bind mounts.
+ *
+ * Events of the operating system make it quick, polling makes it certain; the bytes decide. It does not keep the process
+ * alive. Out of its reach: a single-file bind mount (Kubernetes `subPath`) whose source is renamed over, where the mount
+ * goes on showing the old file, and writes through a memory map until the kernel writes them back.
+ *
+ * @param paths absolute, or relative to the working directory at this moment; they need not exist
+ * @returns the watcher, when the files have been read for the first time; rejects only for an impossible path
+ */
+export async function watchFiles(
+  paths: readonly string[],
+  options: WatchOptions,
+  watch: WatchFunction = fsWatch,
+): Promise<FileWatcher> {
+  const impossible = paths.find((path) => path === '' || path.includes('\0'))
+  if (impossible !== undefined)
+    throw new Error(`${JSON.stringify(impossible)} cannot be watched: name a file`)
+  const watcher = new Watcher(paths, options, watch)
+  await watcher.start()
+  return watcher
+}

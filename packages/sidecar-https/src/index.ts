@@ -1,0 +1,6 @@
+export { type CertificateInfo, inspectKeyPair, type KeyPair } from './certificate.ts'
+export type { Outcome, RequestReport } from './exchange.ts'
+export type { ListenAddress } from './listen.ts'
+export { selfSigned } from './self-signed.ts'
+export { type HttpsSidecar, type HttpsSidecarOptions, startHttpsSidecar } from './sidecar.ts'
+export type { TunnelOutcome, TunnelReport } from './tunnel.ts'

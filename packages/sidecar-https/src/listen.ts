@@ -1,0 +1,50 @@
+import { once } from 'node:events'
+import { lstat, unlink } from 'node:fs/promises'
+import { connect, type Server } from 'node:net'
+
+/** Port 0 lets the system choose one. */
+export type ListenAddress = { host: string; port: number } | { path: string }
+
+/**
+ * Starts to accept and gives the actual address. Rejects with the system's error, such as `EADDRINUSE`. A socket
+ * file that a dead process has left is replaced; one on which somebody accepts is not, nor is any other file.
+ */
+export async function listen(
+  server: Server,
+  address: ListenAddress,
+  probeMs: number,
+): Promise<ListenAddress> {
+  try {
+    await listenOnce(server, address)
+  } catch (error) {
+    if (!('path' in address) || !(await isStale(error, address.path, probeMs))) throw error
+    await unlink(address.path)
+    await listenOnce(server, address)
+  }
+  const actual = server.address()
+  if (actual === null || typeof actual === 'string') return address
+  return { host: actual.address, port: actual.port }
+}
+
+async function listenOnce(server: Server, address: ListenAddress): Promise<void> {
+  const listening = once(server, 'listening')
+  server.listen(address)
+  await listening
+}
+
+async function isStale(error: unknown, path: string, probeMs: number): Promise<boolean> {
+  const inUse = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
+  if (!inUse || !(await lstat(path)).isSocket()) return false
+  const probe = connect({ path })
+  const timer = setTimeout(() => probe.destroy(), probeMs)
+  try {
+    await once(probe, 'connect')
+    return false
+  } catch (refused) {
+    // Anything else, such as EACCES or a full backlog, says that somebody may be there.
+    return refused instanceof Error && 'code' in refused && refused.code === 'ECONNREFUSED'
+  } finally {
+    clearTimeout(timer)
+    probe.destroy()
+  }
+}

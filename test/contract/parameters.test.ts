@@ -1,0 +1,225 @@
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type FileSet, onFreePorts } from '@outrider/core/testing'
+import { expect } from 'vitest'
+import { forEveryContainer, line, type Subject } from '../support/contract.ts'
+import { type Program, until } from '../support/program.ts'
+
+type Place = (files: FileSet) => void
+
+/** The ways in which mounted files change; each gets a directory and places files below its `live`. */
+const replacements: Readonly<Record<string, (directory: string) => Place>> = {
+  'written in place': (directory) => {
+    mkdirSync(join(directory, 'live'))
+    return (files) => writeAll(join(directory, 'live'), files)
+  },
+  'renamed over': (directory) => {
+    mkdirSync(join(directory, 'live'))
+    return (files) => {
+      for (const [name, text] of Object.entries(files)) {
+        writeFileSync(join(directory, `${name}.new`), text)
+        renameSync(join(directory, `${name}.new`), join(directory, 'live', name))
+      }
+    }
+  },
+  'Kubernetes ..data swap': (directory) => {
+    const live = join(directory, 'live')
+    mkdirSync(live)
+    return versioned(
+      live,
+      (version) => `..${version}`,
+      (version, files) => {
+        symlinkSync(version, join(live, '..data_tmp'))
+        renameSync(join(live, '..data_tmp'), join(live, '..data'))
+        for (const name of Object.keys(files)) {
+          rmSync(join(live, name), { force: true })
+          symlinkSync(join('..data', name), join(live, name))
+        }
+      },
+    )
+  },
+  'git-sync link flip': (directory) =>
+    versioned(
+      directory,
+      (version) => `worktree-${version}`,
+      (version) => {
+        symlinkSync(version, join(directory, 'live.tmp'))
+        renameSync(join(directory, 'live.tmp'), join(directory, 'live'))
+      },
+    ),
+}
+
+/** Writes each version to a directory of its own, publishes it, then removes the one before. */
+function versioned(
+  parent: string,
+  nameOf: (version: number) => string,
+  publish: (version: string, files: FileSet) => void,
+): Place {
+  let version = 0
+  return (files) => {
+    const [name, old] = [nameOf(++version), nameOf(version - 1)]
+    mkdirSync(join(parent, name))
+    writeAll(join(parent, name), files)
+    publish(name, files)
+    rmSync(join(parent, old), { recursive: true, force: true })
+  }
+}
+
+function writeAll(directory: string, files: FileSet): void {
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(directory, name), text)
+}
+
+forEveryContainer((subject) => {
+  line(1, 'it starts with its required parameters alone', async () => {
+    const required = subject.container.params.filter(
+      ({ facts }) => facts.default === undefined && !facts.optional,
+    )
+    const env = Object.fromEntries(
+      required.map(({ variable, facts }) => [variable, facts.example ?? 'a-secret']),
+    )
+    const program = subject.program({ ...onFreePorts(subject.container), ...env })
+    expect((await program.ask('/readyz')).status).toBe(200)
+  })
+
+  line(2, 'it refuses wrong, unknown and misspelt parameters, all at once, with exit code 2', async () => {
+    const { prefix } = subject.container
+    const program = subject.program(
+      {
+        ...subject.fixture.env,
+        [`${prefix}ADMIN`]: 'nowhere',
+        [`${prefix}DRAIN`]: '10',
+        [`${prefix}DRIAN`]: '10s',
+        [`${prefix}NO_SUCH_THING_AT_ALL`]: 'x',
+      },
+      ['--log-levle', 'debug', '--log-format', 'loud'],
+    )
+    expect(await program.ended()).toBe(2)
+    const problems = program.stderr.trimEnd().split('\n')
+    expect(problems).toHaveLength(6)
+    expect(program.stderr).toContain(`${prefix}ADMIN (--admin) is "nowhere" but must be`)
+    expect(program.stderr).toContain(`${prefix}DRAIN (--drain) is "10" but must be a time with its unit`)
+    expect(program.stderr).toContain(`did you mean ${prefix}DRAIN?`)
+    expect(program.stderr).toContain('did you mean --log-level?')
+    expect(program.stdout).toBe('')
+  })
+
+  line(2, 'it refuses parameters that contradict each other, with exit code 2', async () => {
+    const { contradiction } = subject.fixture
+    const { prefix } = subject.container
+    const both = { [`${prefix}DRAIN`]: '1s', [`${prefix}DRAIN_FILE`]: '/drain' }
+    for (const { env, says } of [
+      { env: both, says: /both set/ },
+      ...(contradiction ? [contradiction] : []),
+    ]) {
+      const program = subject.program({ ...subject.fixture.env, ...env })
+      expect(await program.ended()).toBe(2)
+      expect(program.stderr).toMatch(says)
+    }
+  })
+
+  line(3, 'every parameter that is no secret is taken from the environment, a flag and a file', async () => {
+    const given = await givenTexts(subject)
+    const directory = mkdtempSync(join(tmpdir(), 'outrider-'))
+    const files = given.map(({ variable, text }) => {
+      const file = join(directory, variable)
+      writeFileSync(file, `${text}\n`)
+      return [`${variable}_FILE`, file]
+    })
+    const byEnvironment = subject.program(
+      Object.fromEntries(given.map(({ variable, text }) => [variable, text])),
+    )
+    const byFlag = subject.program(
+      secretsOf(subject),
+      given.filter(({ secret }) => !secret).flatMap(({ flag, text }) => [`${flag}=${text}`]),
+    )
+    const byFile = subject.program(Object.fromEntries(files))
+    for (const [program, source] of [
+      [byEnvironment, 'environment'],
+      [byFlag, 'flag'],
+      [byFile, 'file'],
+    ] as const) {
+      const params = (await (await program.ask('/params')).json()) as Record<
+        string,
+        { value: string; source: string }
+      >
+      for (const { name, text, secret } of given) {
+        if (secret) continue
+        expect({ name, ...params[name] }).toEqual({ name, value: text, source })
+      }
+    }
+    rmSync(directory, { recursive: true })
+  })
+
+  line(3, 'no secret has a flag, or is shown anywhere', async () => {
+    const secrets = subject.container.params.filter(({ facts }) => facts.secret)
+    const program = await subject.start(secretsOf(subject))
+    const shown = await Promise.all(
+      ['/', '/params', '/metrics', '/readyz'].map(async (path) => (await program.ask(path)).text()),
+    )
+    for (const [index, { flag }] of secrets.entries()) {
+      expect(shown.join() + program.stdout + program.stderr).not.toContain(secretText(index))
+      const refused = subject.program(subject.fixture.env, [`${flag}=${secretText(index)}`])
+      expect(await refused.ended()).toBe(2)
+      expect(refused.stderr).not.toContain(secretText(index))
+    }
+  })
+
+  for (const [way, replace] of Object.entries(replacements)) {
+    line(4, `changed files are seen: ${way}; a bad one keeps the last good one and says so`, async () => {
+      const { files } = subject.fixture
+      if (files === undefined) return
+      const { good, bad, observe, params } = files
+      const directory = mkdtempSync(join(tmpdir(), 'outrider-'))
+      const place = replace(directory)
+      const env = Object.fromEntries(
+        params.map((name) => [subject.variable(name), join(directory, 'live', name)]),
+      )
+      place(good[0])
+      const program = await subject.start(env)
+      const at = await program.addresses()
+      const first = await observe(at)
+      place(good[1])
+      await until('the second files in use', async () => (await observe(at)) !== first)
+      const second = await observe(at)
+      expect(await reloaded(program)).toBe(1)
+      place(bad)
+      await until('the refusal', async () => (await reloaded(program)) === 0)
+      expect(await observe(at)).toBe(second)
+      expect(await (await program.ask('/readyz')).text()).toContain('refused')
+      expect(
+        program.events().some(({ level, msg }) => level === 'error' && String(msg).includes('not reloaded')),
+      ).toBe(true)
+      place(good[0])
+      await until(
+        'the recovery',
+        async () => (await reloaded(program)) === 1 && (await observe(at)) === first,
+      )
+      rmSync(directory, { recursive: true })
+    })
+  }
+})
+
+const secretText = (index: number): string => `s3cret-nobody-may-see-${index}`
+
+function secretsOf(subject: Subject): Record<string, string> {
+  const secrets = subject.container.params.filter(({ facts }) => facts.secret)
+  return Object.fromEntries(secrets.map(({ variable }, index) => [variable, secretText(index)]))
+}
+
+/** A text for every parameter: what the fixture needs, otherwise its default or example. */
+async function givenTexts(subject: Subject) {
+  const free: Record<string, string> = { ...onFreePorts(subject.container), ...subject.fixture.env }
+  return subject.container.params.flatMap(({ name, variable, flag, facts }) => {
+    const text = free[variable] ?? facts.default ?? facts.example
+    // A followed file that is named must be there.
+    if (text === undefined || (facts.reloads && free[variable] === undefined)) return []
+    return [{ name, variable, flag, text, secret: facts.secret === true }]
+  })
+}
+
+async function reloaded(program: Program): Promise<number> {
+  const text = await (await program.ask('/metrics')).text()
+  expect(text).toContain('_config_last_reload_timestamp_seconds')
+  return Number(/_config_last_reload_successful\{[^}]*\} (\d)/.exec(text)?.[1])
+}
