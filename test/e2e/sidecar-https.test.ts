@@ -86,7 +86,7 @@ it('a certificate replaced in a mounted Secret is served to new connections, wit
   const publish = secretAt(directory)
   publish(1, selfSigned({ names: ['old.test'] }))
   await startSidecar([{ source: directory, target: '/tls' }])
-  expect((await get('/')).certificate.subjectaltname).toBe('DNS:old.test')
+  expect((await get('/')).certificate.subjectaltname).toContain('DNS:old.test')
   const outcomes: (number | undefined)[] = []
   let loading = true
   const load = Array.from({ length: 8 }, async () => {
@@ -95,7 +95,7 @@ it('a certificate replaced in a mounted Secret is served to new connections, wit
   for (const version of [2, 3, 4, 5]) {
     publish(version, selfSigned({ names: [`v${version}.test`] }))
     await until('the new certificate', async () => {
-      return (await get('/')).certificate.subjectaltname === `DNS:v${version}.test`
+      return (await get('/')).certificate.subjectaltname?.includes(`DNS:v${version}.test`)
     })
   }
   loading = false
@@ -112,12 +112,11 @@ it('a single mounted file written in place is seen, too', async () => {
     { source: files.cert, target: '/tls/tls.crt' },
     { source: files.key, target: '/tls/tls.key' },
   ])
-  expect((await get('/')).certificate.subjectaltname).toBe('DNS:file-one.test')
+  expect((await get('/')).certificate.subjectaltname).toContain('DNS:file-one.test')
   const next = selfSigned({ names: ['file-two.test'] })
   for (const name of ['cert', 'key'] as const) writeFileSync(files[name], next[name])
-  await until(
-    'the new certificate',
-    async () => (await get('/')).certificate.subjectaltname === 'DNS:file-two.test',
+  await until('the new certificate', async () =>
+    (await get('/')).certificate.subjectaltname?.includes('DNS:file-two.test'),
   )
 })
 

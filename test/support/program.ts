@@ -1,6 +1,8 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { type IncomingMessage, request } from 'node:http'
 import type { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
 import { type Address, address } from '@outrider/core'
 import type { Addresses } from '@outrider/core/testing'
 
@@ -61,12 +63,20 @@ export class Program implements AsyncDisposable {
     return Object.fromEntries(parsed) as Addresses & { readonly admin: Address }
   }
 
-  /** Asks its admin API; the answer is read whole, so that its connection is free again. */
-  async ask(path: string, init: RequestInit = {}): Promise<Response> {
+  /** Asks its admin API, on a connection that is closed after, so that a test can count what else is open. */
+  async ask(
+    path: string,
+    init: { method?: string; headers?: Record<string, string> } = {},
+  ): Promise<Response> {
     const { admin } = await this.addresses()
     if ('path' in admin) throw new Error('admin listens on a Unix socket')
-    const response = await fetch(`http://${admin.host}:${admin.port}${path}`, init)
-    return new Response(await response.arrayBuffer(), { status: response.status, headers: response.headers })
+    const outgoing = request({ host: admin.host, port: admin.port, path, agent: false, ...init }).end()
+    const [response] = (await once(outgoing, 'response')) as [IncomingMessage]
+    const headers = Object.entries(response.headers).map(([name, value]): [string, string] => [
+      name,
+      String(value),
+    ])
+    return new Response(await buffer(response), { status: response.statusCode ?? 0, headers })
   }
 
   signal(name: NodeJS.Signals): void {

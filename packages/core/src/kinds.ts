@@ -180,7 +180,7 @@ export const address: ParamFactory<Address> = kindOf({
     }
     return { host, port }
   },
-  schema: { type: 'string', pattern: '^(unix:/.+|(\\[[^\\]]+\\]|[^:\\[\\]]*):\\d{1,5})$' },
+  schema: { type: 'string', pattern: '^(unix:/.*|(\\[[^\\]]+\\]|[^:\\[\\]]*):\\d{1,5})$' },
 })
 
 /** All-numeric last labels are addresses, so `256.1.1.1` is a mistake and not a name (WHATWG URL, "ends in a number"). */

@@ -7,14 +7,14 @@ export type MetricSpec<L extends string = string> =
   | SpecOf<'gauge', L>
   | HistogramSpec<L>
 
-interface SpecOf<T extends string, L extends string> {
+export interface SpecOf<T extends string, L extends string> {
   readonly type: T
   readonly name: string
   readonly help: string
   readonly labels: readonly L[]
 }
 
-interface HistogramSpec<L extends string> extends SpecOf<'histogram', L> {
+export interface HistogramSpec<L extends string> extends SpecOf<'histogram', L> {
   readonly buckets: readonly number[]
 }
 
@@ -30,12 +30,15 @@ export type Metrics<M extends MetricSpecs> = {
     : never
 }
 
-/** `name` ends in `_total` (Prometheus naming practice). */
+/**
+ * `name` ends in `_total` (Prometheus naming practice). The labels are never inferred from where the result goes: a definition
+ * takes any label there, and so would a metric without labels.
+ */
 export function counter<const L extends string = never>(
   name: `${string}_total`,
   help: string,
   labels: readonly L[] = [],
-): SpecOf<'counter', L> {
+): SpecOf<'counter', NoInfer<L>> {
   return { type: 'counter', name, help, labels }
 }
 
@@ -43,7 +46,7 @@ export function gauge<const L extends string = never>(
   name: string,
   help: string,
   labels: readonly L[] = [],
-): SpecOf<'gauge', L> {
+): SpecOf<'gauge', NoInfer<L>> {
   return { type: 'gauge', name, help, labels }
 }
 
@@ -53,7 +56,7 @@ export function histogram<const L extends string = never>(
   help: string,
   labels: readonly L[],
   buckets: readonly number[],
-): HistogramSpec<L> {
+): HistogramSpec<NoInfer<L>> {
   return { type: 'histogram', name, help, labels, buckets }
 }
 

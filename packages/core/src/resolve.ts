@@ -173,18 +173,21 @@ function readFlags(container: Container, argv: readonly string[]): Flags {
       )
     } else if (negated && token.value !== undefined) {
       problems.push(`${token.rawName} takes no value`)
+    } else if (!isSwitch(param) && (token.value === undefined || isFlagTaken(token))) {
+      doubtful = true
+      problems.push(`${param.flag} needs a value: ${param.flag} <${param.kind.name}>`)
     } else if (values.has(param.name)) {
       problems.push(`${param.flag} is given twice`)
-    } else if (isSwitch(param)) {
-      values.set(param.name, token.value ?? String(!negated))
-    } else if (token.value === undefined) {
-      problems.push(`${param.flag} needs a value: ${param.flag} <${param.kind.name}>`)
     } else {
-      values.set(param.name, token.value)
+      values.set(param.name, token.value ?? String(!negated))
     }
   }
   return { values, problems }
 }
+
+/** `--name --password=...`: the flag after it is no value, and must not be shown as one. */
+const isFlagTaken = (token: { readonly value?: string | undefined; readonly inlineValue?: boolean | undefined }) =>
+  token.inlineValue === false && token.value?.startsWith('--') === true
 
 const isSwitch = (param: NamedParam): boolean => param.kind.schema.type === 'boolean'
 

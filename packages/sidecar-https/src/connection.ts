@@ -34,8 +34,18 @@ export class ClientConnection {
   // One at a time: a client may pipeline a read behind the write that it must see, and without a limit a thousand
   // requests in one packet would open a thousand connections to the application.
   submit(exchange: Exchange): void {
-    if (this.#current === undefined) this.#start(exchange)
-    else if (this.#waiting.push(exchange) >= this.#limits.pipelined) this.socket.pause()
+    if (this.#current === undefined) {
+      this.#start(exchange)
+      return
+    }
+    const waiting = this.#waiting.push(exchange)
+    if (waiting >= this.#limits.pipelinedMost) this.socket.destroy()
+    // Later, because Node resumes the socket at the end of each message in the chunk that it is parsing.
+    else if (waiting === this.#limits.pipelinedPause) setImmediate(() => this.#pauseIfCrowded())
+  }
+
+  #pauseIfCrowded(): void {
+    if (this.#waiting.length >= this.#limits.pipelinedPause) this.socket.pause()
   }
 
   #start(exchange: Exchange): void {
@@ -74,7 +84,7 @@ export class ClientConnection {
     this.#quietAt = this.socket.bytesRead
     const next = this.#waiting.shift()
     if (next) {
-      if (this.#waiting.length < this.#limits.pipelined) this.socket.resume()
+      if (this.#waiting.length < this.#limits.pipelinedPause) this.socket.resume()
       this.#start(next)
     } else if (this.#fault) {
       sendRawAnswer(this.socket, this.#fault, this.#limits.lingerMs)

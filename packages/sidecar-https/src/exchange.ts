@@ -54,6 +54,9 @@ interface Failure {
   error: Error
 }
 
+// Sends a head by itself. flushHeaders() would write its bytes above ASCII as UTF-8, two for one.
+const NOTHING = Buffer.alloc(0)
+
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 
 /** One request on its way to the application, and its response on its way back. */
@@ -112,7 +115,8 @@ export class Exchange {
     const upgrade = onSwitch !== undefined
     let request: ClientRequest
     try {
-      request = upstream.open(requestHead(this.#req, clientAddress, upgrade), upgrade ? 'fresh' : how)
+      const head = requestHead(this.#req, { clientAddress, targetHost: upstream.authority, upgrade })
+      request = upstream.open(head, upgrade ? 'fresh' : how)
     } catch (error) {
       this.refuse({ status: 400, message: 'The request cannot be forwarded.' }, asError(error))
       return
@@ -142,7 +146,7 @@ export class Exchange {
 
   #sendBody(request: ClientRequest): void {
     // The head goes ahead of the body: the application may answer 100 or 413 to it alone.
-    request.flushHeaders()
+    request.write(NOTHING)
     this.#req.once('end', () => {
       const trailers = trailerPairs(this.#req.rawTrailers)
       if (trailers.length > 0 && !request.destroyed) request.addTrailers(trailers)
@@ -218,7 +222,7 @@ export class Exchange {
     if (this.#options.closing()) lines.push('Connection', 'close')
     this.#res.writeHead(statusCode, statusMessage, lines)
     // A stream of events may begin long before its first event.
-    this.#res.flushHeaders()
+    this.#res.write(NOTHING)
   }
 
   #onResponseEnd(request: ClientRequest, response: IncomingMessage): void {

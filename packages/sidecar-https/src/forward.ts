@@ -9,6 +9,7 @@ import {
   sendRawAnswer,
   UPGRADE_REFUSED,
 } from './answer.ts'
+import { allClosed } from './closed.ts'
 import { ClientConnection } from './connection.ts'
 import { Exchange, type RequestReport } from './exchange.ts'
 import type { Limits } from './limits.ts'
@@ -48,7 +49,6 @@ class HttpForwarder implements Forwarder {
   readonly #upstream: Upstream
   readonly #connections = new Map<Duplex, ClientConnection>()
   readonly #server: Server
-  readonly #onEnded: (() => void)[] = []
   #draining = false
 
   constructor(options: ForwarderOptions) {
@@ -74,10 +74,7 @@ class HttpForwarder implements Forwarder {
   serve(socket: TLSSocket): void {
     const connection = new ClientConnection(socket, this.#options.limits)
     this.#connections.set(socket, connection)
-    socket.once('close', () => {
-      this.#connections.delete(socket)
-      if (this.#connections.size === 0) for (const resolve of this.#onEnded.splice(0)) resolve()
-    })
+    socket.once('close', () => this.#connections.delete(socket))
     this.#server.emit('connection', socket)
     if (this.#draining) connection.drain()
   }
@@ -88,8 +85,7 @@ class HttpForwarder implements Forwarder {
   }
 
   ended(): Promise<void> {
-    if (this.#connections.size === 0) return Promise.resolve()
-    return new Promise((resolve) => this.#onEnded.push(resolve))
+    return allClosed(this.#connections)
   }
 
   close(): void {

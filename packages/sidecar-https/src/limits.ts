@@ -12,7 +12,8 @@ export interface Limits {
   tcpKeepAliveMs: number
   poolIdleMs: number
   probeMs: number
-  pipelined: number
+  pipelinedPause: number
+  pipelinedMost: number
 }
 
 export const LIMITS: Limits = {
@@ -41,6 +42,8 @@ export const LIMITS: Limits = {
   poolIdleMs: 4_000,
   // How long a socket file has to show that somebody still accepts on it.
   probeMs: 1_000,
-  // Requests of one connection that may wait for the one before; reading stops beyond.
-  pipelined: 8,
+  // Requests of one connection waiting for the one before, at which it is no longer read.
+  pipelinedPause: 8,
+  // Requests may be so small that thousands are in what was read already: then the connection is cut.
+  pipelinedMost: 512,
 }

@@ -2,6 +2,7 @@ import { constants } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { createServer, type SecureContextOptions, type Server } from 'node:tls'
 import { type CertificateInfo, inspectKeyPair, type KeyPair } from './certificate.ts'
+import { allClosed } from './closed.ts'
 import type { RequestReport } from './exchange.ts'
 import { createForwarder, type Forwarder } from './forward.ts'
 import { LIMITS, type Limits } from './limits.ts'
@@ -137,11 +138,15 @@ class TlsSidecar implements HttpsSidecar {
   }
 
   #stopAccepting(): Promise<void> {
-    // The error of closing what does not listen is of no use to anybody.
-    this.#gone ??= new Promise<void>((resolve) => this.#server.close(() => resolve())).then(() =>
-      this.#forwarder.ended(),
-    )
+    this.#gone ??= this.#untilGone()
     return this.#gone
+  }
+
+  async #untilGone(): Promise<void> {
+    // The error of closing what does not listen is of no use to anybody.
+    await new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    await allClosed(this.#sockets)
+    await this.#forwarder.ended()
   }
 
   #watchConnections(): void {

@@ -113,12 +113,14 @@ export class Application implements AsyncDisposable {
 }
 
 export function httpApp(listener: RequestListener): Promise<Application> {
-  return new Application(createServer({ maxHeaderSize: 128 * 1024 }, listener)).listen()
+  const server = createServer({ maxHeaderSize: 128 * 1024 }, listener)
+  server.maxHeadersCount = 0
+  return new Application(server).listen()
 }
 
 /** An application that is not bound to HTTP. */
 export function tcpApp(serve: (socket: Socket) => void): Promise<Application> {
-  return new Application(createTcpServer({ allowHalfOpen: true }, serve)).listen()
+  return new Application(createTcpServer(serve)).listen()
 }
 
 /** Answers the head of every request with these very bytes. */
@@ -138,7 +140,6 @@ export function scriptedApp(
         })
       }
     })
-    socket.on('end', () => socket.end())
   })
 }
 
@@ -235,12 +236,15 @@ export class RawClient implements Disposable {
   }
 }
 
-export async function rawClient(port: number, options: ConnectionOptions = {}): Promise<RawClient> {
+export async function rawClient(port: number, options: ClientOptions = {}): Promise<RawClient> {
   return new RawClient(await handshake(port, options))
 }
 
+/** The types of Node forget that a TLS connection may be half open too. */
+export type ClientOptions = ConnectionOptions & { allowHalfOpen?: boolean }
+
 /** Rejects when the handshake fails. */
-export async function handshake(port: number, options: ConnectionOptions = {}): Promise<TLSSocket> {
+export async function handshake(port: number, options: ClientOptions = {}): Promise<TLSSocket> {
   const socket = connect({ host: '127.0.0.1', port, rejectUnauthorized: false, ...options })
   await once(socket, 'secureConnect')
   return socket

@@ -16,6 +16,8 @@ export interface RequestHead {
 
 /** Opens requests to one application, over a pool of kept connections or over a connection of their own. */
 export class Upstream {
+  /** `host:port` as a Host header has it. */
+  readonly authority: string
   readonly #host: string
   readonly #port: number
   readonly #connectTimeoutMs: number
@@ -23,6 +25,7 @@ export class Upstream {
   readonly #pool: Agent
 
   constructor(target: URL, connectTimeoutMs: number, limits: Limits) {
+    this.authority = target.host
     this.#host = target.hostname.replace(/^\[|\]$/g, '')
     this.#port = target.port === '' ? 80 : Number(target.port)
     this.#connectTimeoutMs = connectTimeoutMs

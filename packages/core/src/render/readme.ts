@@ -50,7 +50,7 @@ function quickStart(container: Container): string {
     fence('yaml', compose(container)),
     'In a pod:',
     fence('yaml', pod(container)),
-    'As a module: `npm install @outrider/' + container.name + '`; see the notes below.',
+    `As a module: \`npm install @outrider/${container.name}\`; see the notes below.`,
   ].join('\n\n')
 }
 

@@ -32,7 +32,10 @@ export function settingsOf(container: Container, given: readonly GivenParam[] = 
 export const entryPoint = ['/usr/bin/node', '/app/main.js'] as const
 
 /** The deadline of the drain, as its user wrote it and in seconds. */
-export function drainOf(container: Container, given: readonly GivenParam[] = []) {
+export function drainOf(
+  container: Container,
+  given: readonly GivenParam[] = [],
+): { readonly shown: string; readonly seconds: number } {
   const drain = container.params.find(({ name }) => name === 'drain')
   const shown = given.find(({ name }) => name === 'drain')?.shown ?? drain?.facts.default ?? '0'
   return { shown, seconds: Math.ceil(duration.kind.parse(shown) / 1000) }

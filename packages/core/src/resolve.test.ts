@@ -1,0 +1,532 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { defineContainer } from './container.ts'
+import { address, duration, flag, kindOf, listOf, oneOf, regex, secret, text, url, urlOf } from './kinds.ts'
+import { editDistance, resolve } from './resolve.ts'
+
+const box = defineContainer({
+  name: 'test-box',
+  pattern: 'sidecar',
+  summary: 'Does nothing for the application beside it.',
+  contract: [],
+  admin: 9999,
+  params: {
+    target: urlOf('http', 'https')('Where to send.', { example: 'http://127.0.0.1:8080' }),
+    listen: address('Where to listen.', { default: '127.0.0.1:8080' }),
+    wait: duration('How long to wait.', { default: '10s' }),
+    mode: oneOf('fast', 'safe')('How.', { default: 'safe', shared: 'POD_MODE' }),
+    strict: flag('Whether to be strict.'),
+    password: secret('The password.', { optional: true }),
+    upstreams: listOf(url)('Where else to send.', { optional: true }),
+    pattern: regex('What to match.', { optional: true }),
+    label: text('What to say.', { optional: true }),
+  },
+  metrics: {},
+  *check({ mode, strict, password }) {
+    if (mode === 'fast' && strict) yield 'fast and strict contradict each other'
+    if (mode === 'fast' && password !== undefined) yield `fast has no password, but it is ${password}`
+  },
+  start: async () => ({ async [Symbol.asyncDispose]() {} }),
+})
+
+interface Given {
+  readonly env?: Readonly<Record<string, string | undefined>>
+  readonly argv?: readonly string[]
+  readonly files?: Readonly<Record<string, string>>
+}
+
+const required = { TEST_BOX_TARGET: 'http://127.0.0.1:1' }
+
+function ask({ env = {}, argv = [], files = {} }: Given, container = box) {
+  const readFile = (path: string) => {
+    const content = files[path]
+    if (content === undefined) throw new Error(`ENOENT: no such file or directory, open '${path}'`)
+    return content
+  }
+  return resolve(container, { argv, env: { ...required, ...env }, readFile })
+}
+
+/** The resolved parameter, or a failure that lists the problems. */
+function one(name: string, given: Given) {
+  const resolution = ask(given)
+  if (!resolution.ok) throw new Error(resolution.problems.join('\n'))
+  return resolution.resolved.params.find((param) => param.name === name)
+}
+
+function problems(given: Given, container = box): readonly string[] {
+  const resolution = ask(given, container)
+  return resolution.ok ? [] : resolution.problems
+}
+
+describe('what wins', () => {
+  const flags = ['--mode', 'fast']
+  const variable = { TEST_BOX_MODE: 'fast' }
+  const file = { TEST_BOX_MODE_FILE: '/mode' }
+  const shared = { POD_MODE: 'safe' }
+  const files = { '/mode': 'fast' }
+
+  it.each<readonly [string, Given, string, string]>([
+    ['a flag over the environment', { argv: flags, env: { TEST_BOX_MODE: 'safe' } }, 'fast', 'flag'],
+    ['a flag over a file', { argv: flags, env: file, files: { '/mode': 'safe' } }, 'fast', 'flag'],
+    ['a flag over the shared variable', { argv: flags, env: shared }, 'fast', 'flag'],
+    ['the environment over the shared variable', { env: { ...variable, ...shared } }, 'fast', 'environment'],
+    ['a file over the shared variable', { env: { ...file, ...shared }, files }, 'fast', 'file'],
+    ['the shared variable over the default', { env: { POD_MODE: 'fast' } }, 'fast', 'environment'],
+    ['the default over nothing', {}, 'safe', 'default'],
+  ])('%s', (_, given, value, source) => {
+    expect(one('mode', given)).toMatchObject({ value, source })
+  })
+
+  it('an optional parameter that nobody sets is undefined, and shown as null', () => {
+    expect(one('label', {})).toMatchObject({ value: undefined, shown: null, source: 'unset' })
+  })
+
+  it.each<readonly [string, Given]>([
+    ['variable', { env: { TEST_BOX_WAIT: '' } }],
+    ['variable of a file', { env: { TEST_BOX_WAIT_FILE: '' } }],
+    ['flag with an equals sign', { argv: ['--wait='] }],
+    ['flag', { argv: ['--wait', ''] }],
+  ])('an empty %s counts as unset', (_, given) => {
+    expect(one('wait', given)).toMatchObject({ value: 10_000, source: 'default' })
+  })
+
+  it('an empty flag leaves the word to the environment', () => {
+    expect(one('wait', { argv: ['--wait', ''], env: { TEST_BOX_WAIT: '1s' } })).toMatchObject({ value: 1000 })
+  })
+
+  it('an empty shared variable counts as unset', () => {
+    expect(one('mode', { env: { POD_MODE: '' } })).toMatchObject({ source: 'default' })
+  })
+
+  it('an empty variable beside its file is no conflict', () => {
+    expect(one('mode', { env: { ...file, TEST_BOX_MODE: '' }, files })).toMatchObject({ source: 'file' })
+  })
+
+  it('a switch may be unset by an empty flag', () => {
+    expect(one('strict', { argv: ['--strict='] })).toMatchObject({ value: false, source: 'default' })
+  })
+})
+
+describe('a variable and its file', () => {
+  const both = { TEST_BOX_LABEL: 'a', TEST_BOX_LABEL_FILE: '/label' }
+
+  it('are a problem when both are set', () => {
+    expect(problems({ env: both, files: { '/label': 'a' } })).toEqual([
+      'TEST_BOX_LABEL and TEST_BOX_LABEL_FILE are both set: unset one of them',
+    ])
+  })
+
+  it('are a problem even when a flag wins over both', () => {
+    expect(problems({ env: both, argv: ['--label', 'b'] })).toHaveLength(1)
+  })
+
+  it.each([
+    ['a line break', 'hunter2\n', 'hunter2'],
+    ['a line break of Windows', 'hunter2\r\n', 'hunter2'],
+    ['nothing', 'hunter2', 'hunter2'],
+    ['two line breaks', 'hunter2\n\n', 'hunter2\n'],
+    ['a space', 'hunter2 \n', 'hunter2 '],
+  ])('%s at the end of a file: one line break goes, all else stays', (_, content, value) => {
+    expect(one('password', { env: { TEST_BOX_PASSWORD_FILE: '/p' }, files: { '/p': content } })?.value).toBe(
+      value,
+    )
+  })
+
+  it.each(['', '\n'])('a file that holds %j is a problem, because somebody meant to fill it', (content) => {
+    expect(problems({ env: { TEST_BOX_LABEL_FILE: '/label' }, files: { '/label': content } })).toEqual([
+      'TEST_BOX_LABEL_FILE names "/label", which is empty',
+    ])
+  })
+
+  it('a file that cannot be read is a problem with the reason', () => {
+    expect(problems({ env: { TEST_BOX_PASSWORD_FILE: '/nowhere' } })).toEqual([
+      `TEST_BOX_PASSWORD_FILE names "/nowhere", which cannot be read: ENOENT: no such file or directory, open '/nowhere'`,
+    ])
+  })
+
+  it('a secret put into the variable of its file is not shown', () => {
+    expect(problems({ env: { TEST_BOX_PASSWORD_FILE: 'hunter2' } })).toEqual([
+      `TEST_BOX_PASSWORD_FILE names "[redacted]", which cannot be read: ENOENT: no such file or directory, open '[redacted]'`,
+    ])
+  })
+})
+
+describe('problems', () => {
+  it('are all listed at once', () => {
+    const found = problems({
+      env: { TEST_BOX_TARGET: '', TEST_BOX_WAIT: '10', TEST_BOX_LISEN: ':1', TEST_BOX_LABEL_FILE: '/none' },
+      argv: ['--mod', 'fast', '--strict=maybe'],
+    })
+    expect(found).toEqual([
+      '--mod is no flag of test-box: did you mean --mode?',
+      'TEST_BOX_LISEN is no parameter of test-box: did you mean TEST_BOX_LISTEN?',
+      'TEST_BOX_TARGET (--target) is required: Where to send, for example TEST_BOX_TARGET=http://127.0.0.1:8080',
+      expect.stringMatching(/^TEST_BOX_WAIT \(--wait\) is "10" but must be a time with its unit/),
+      'TEST_BOX_STRICT (--strict) is "maybe" but must be true or false',
+      expect.stringMatching(/^TEST_BOX_LABEL_FILE names "\/none", which cannot be read/),
+    ])
+  })
+
+  it('name the shared variable when the mistake is there', () => {
+    expect(problems({ env: { POD_MODE: 'slow' } })).toEqual([
+      'POD_MODE is "slow" but must be one of fast, safe',
+    ])
+  })
+
+  it('cut a long value', () => {
+    const [problem = ''] = problems({ env: { TEST_BOX_WAIT: 'x'.repeat(100_000) } })
+    expect(problem.length).toBeLessThan(400)
+  })
+
+  it.each<readonly [string, Given]>([
+    ['a value', { env: { TEST_BOX_WAIT: '1\ntest-box: all is well\u009b2J' } }],
+    ['the name of a variable', { env: { 'TEST_BOX_X\nY': '1' } }],
+    ['the name of a flag', { argv: ['--x\ny'] }],
+    ['a regular expression', { env: { TEST_BOX_PATTERN: '(\n' } }],
+    ['a path', { env: { TEST_BOX_LABEL_FILE: '/a\nb' } }],
+  ])('stay on one line each, whatever %s holds', (_, given) => {
+    const found = problems(given)
+    expect(found).toHaveLength(1)
+    expect(found[0]).not.toMatch(/\p{Cc}/u)
+  })
+})
+
+describe('contradictions', () => {
+  it('are problems', () => {
+    expect(problems({ argv: ['--mode', 'fast', '--strict'] })).toEqual([
+      'fast and strict contradict each other',
+    ])
+  })
+
+  it('are sought only among values that are right one by one', () => {
+    expect(problems({ argv: ['--mode', 'fast', '--strict'], env: { TEST_BOX_WAIT: 'x' } })).toHaveLength(1)
+  })
+
+  it('never show a secret', () => {
+    expect(problems({ argv: ['--mode', 'fast'], env: { TEST_BOX_PASSWORD: 'hunter2' } })).toEqual([
+      'fast has no password, but it is [redacted]',
+    ])
+  })
+})
+
+describe('unknown variables', () => {
+  it.each([
+    ['TEST_BOX_LISTN', 'TEST_BOX_LISTEN'],
+    ['TEST_BOX_PASWORD', 'TEST_BOX_PASSWORD'],
+    ['TEST_BOX_PASSWORD_FIL', 'TEST_BOX_PASSWORD_FILE'],
+    ['TEST_BOX_LOGLEVEL', 'TEST_BOX_LOG_LEVEL'],
+  ])('%s: did you mean %s?', (variable, meant) => {
+    expect(problems({ env: { [variable]: 'x' } })).toEqual([
+      `${variable} is no parameter of test-box: did you mean ${meant}?`,
+    ])
+  })
+
+  it('without a near one lead to --help', () => {
+    expect(problems({ env: { TEST_BOX_SOMETHING_ELSE: 'x' } })).toEqual([
+      'TEST_BOX_SOMETHING_ELSE is no parameter of test-box; see --help',
+    ])
+  })
+
+  it('never show their value, which may be a misspelt secret', () => {
+    expect(problems({ env: { TEST_BOX_PASWORD: 'hunter2' } }).join()).not.toContain('hunter2')
+  })
+
+  it.each([
+    'TEST_BOX_PORT',
+    'TEST_BOX_SERVICE_HOST',
+    'TEST_BOX_SERVICE_PORT_HTTP',
+    'TEST_BOX_PORT_80_TCP_ADDR',
+  ])('Kubernetes sets %s for a Service of the same name, which is no problem', (variable) => {
+    expect(problems({ env: { [variable]: 'tcp://10.0.0.1:80' } })).toEqual([])
+  })
+
+  it.each(['TEST_BOXX', 'TEST_BO_LISTEN', 'HTTPS_PROXY', 'test_box_listen', ''])(
+    '%j does not have the prefix and is not ours',
+    (variable) => {
+      expect(problems({ env: { [variable]: 'x' } })).toEqual([])
+    },
+  )
+
+  it.each(['', undefined])('set to %j are unset', (value) => {
+    expect(problems({ env: { TEST_BOX_LISTN: value } })).toEqual([])
+  })
+
+  it('with an endless name get no suggestion, because looking for one is quadratic', () => {
+    expect(problems({ env: { [`TEST_BOX_${'X'.repeat(100_000)}`]: '1' } })[0]).toMatch(/; see --help$/)
+  })
+})
+
+describe('flags', () => {
+  it.each([['--wait', '1s'], ['--wait=1s']])('%s %s', (...argv) => {
+    expect(one('wait', { argv })).toMatchObject({ value: 1000, source: 'flag' })
+  })
+
+  it('a value may hold equals signs', () => {
+    expect(one('label', { argv: ['--label=a=b'] })?.value).toBe('a=b')
+  })
+
+  it('a value may begin with two dashes after an equals sign', () => {
+    expect(one('label', { argv: ['--label=--x'] })?.value).toBe('--x')
+  })
+
+  it('a value may begin with a dash', () => {
+    expect(one('label', { argv: ['--label', '-x'] })?.value).toBe('-x')
+  })
+
+  it.each<readonly [readonly string[], boolean]>([
+    [['--strict'], true],
+    [['--strict=true'], true],
+    [['--strict=no'], false],
+    [['--no-strict'], false],
+  ])('the switch %j is %j', (argv, value) => {
+    expect(one('strict', { argv, env: { TEST_BOX_STRICT: String(!value) } })).toMatchObject({
+      value,
+      source: 'flag',
+    })
+  })
+
+  it.each<readonly [string, readonly string[], string]>([
+    ['given twice', ['--wait', '1s', '--wait', '2s'], '--wait is given twice'],
+    ['a switch given both ways', ['--strict', '--no-strict'], '--strict is given twice'],
+    [
+      'without its value, before another flag',
+      ['--label', '--strict'],
+      '--label needs a value: --label <text>',
+    ],
+    ['without its value', ['--wait'], '--wait needs a value: --wait <duration>'],
+    ['negated with a value', ['--no-strict=true'], '--no-strict takes no value'],
+    ['negated though no switch', ['--no-wait'], '--no-wait is no flag of test-box; see --help'],
+    ['misspelt', ['--lisen', ':1'], '--lisen is no flag of test-box: did you mean --listen?'],
+    ['of the prototype', ['--constructor'], '--constructor is no flag of test-box; see --help'],
+    ['with one dash', ['-wait', '1s'], '"-wait" is no flag: flags look like --name value'],
+    ['without dashes', ['wait', '1s'], '"wait" is no flag: flags look like --name value'],
+    ['an end of flags', ['--', 'x'], '"--" is no flag: flags look like --name value'],
+    ['a word after a switch', ['--strict', 'true'], '"true" is no flag: flags look like --name value'],
+  ])('%s', (_, argv, problem) => {
+    expect(problems({ argv })).toEqual([problem])
+  })
+
+  it('a stray word does not hide the mistakes after the next flag', () => {
+    expect(problems({ argv: ['stray', '--wait', '1', '--lisen', ':1'] })).toHaveLength(3)
+  })
+
+  it('no secret is suggested', () => {
+    expect(problems({ argv: ['--passwort', 'x'] })).toEqual(['--passwort is no flag of test-box; see --help'])
+  })
+})
+
+describe('a secret', () => {
+  it('comes by the environment and is shown as redacted', () => {
+    expect(one('password', { env: { TEST_BOX_PASSWORD: 'hunter2' } })).toMatchObject({
+      value: 'hunter2',
+      shown: '[redacted]',
+      source: 'environment',
+    })
+  })
+
+  it('is never taken by flag, because the process list shows flags', () => {
+    expect(problems({ argv: ['--password', 'hunter2'] })).toEqual([
+      '--password is a secret, which the process list would show: set TEST_BOX_PASSWORD or TEST_BOX_PASSWORD_FILE',
+    ])
+  })
+
+  it.each<readonly [string, readonly string[]]>([
+    ['by flag', ['--password', 'hunter2']],
+    ['by flag with an equals sign', ['--password=hunter2']],
+    ['by flag, with spaces that nobody quoted', ['--password', 'my', 'hunter2', 'too']],
+    ['by flag with an equals sign, with spaces', ['--password=my', 'hunter2']],
+    ['by a negated flag', ['--no-password', 'hunter2']],
+    ['by a misspelt flag', ['--pasword', 'hunter2']],
+    ['by a misspelt flag with an equals sign', ['--pasword=hunter2']],
+    ['by a misspelt flag, with spaces', ['--pasword', 'my', 'hunter2']],
+    ['by a misspelt flag, after the end of flags', ['--pasword', '--', 'hunter2']],
+    ['by a flag with one dash', ['-password', 'hunter2']],
+    ['by a flag with one dash and an equals sign', ['-password=hunter2']],
+    ['by a flag without dashes', ['password', 'hunter2']],
+    ['by a flag without dashes, with an equals sign', ['password=hunter2']],
+    ['by its variable among the flags', ['TEST_BOX_PASSWORD=hunter2']],
+    ['by flag, where another lacks its value', ['--label', '--password=hunter2']],
+    ['in a stray URL', ['http://user:hunter2@host']],
+    ['in a stray URL, before an equals sign', ['http://user:hunter2=x@host']],
+  ])('given %s is a problem that does not show it', (_, argv) => {
+    const found = problems({ argv })
+    expect(found).toHaveLength(1)
+    expect(found[0]).not.toContain('hunter2')
+  })
+
+  it('that begins with a dash is not taken apart into flags', () => {
+    expect(problems({ argv: ['--pasword', '-hunter2'] })).toEqual([
+      '--pasword is no flag of test-box; see --help',
+    ])
+  })
+
+  it('that its own parser refuses is not shown, also not by the parser', () => {
+    const pin = kindOf({
+      name: 'pin',
+      schema: { type: 'string' },
+      parse(value): string {
+        throw new Error(`must be four digits, not ${value} or ${JSON.stringify(value)}`)
+      },
+    })
+    const safe = defineContainer({
+      ...box,
+      ports: {},
+      admin: 1,
+      params: { pin: pin('x', { secret: true }) },
+      check: () => [],
+    })
+    expect(problems({ env: { TEST_BOX_TARGET: '', TEST_BOX_PIN: 'a"b' } }, safe)).toEqual([
+      'TEST_BOX_PIN is "[redacted]" but must be four digits, not [redacted] or "[redacted]"',
+    ])
+  })
+
+  it('is told to who must redact it', () => {
+    const resolution = ask({
+      env: {
+        TEST_BOX_PASSWORD: 'hunter2',
+        TEST_BOX_TARGET: 'http://user:p%40ss@host',
+        TEST_BOX_UPSTREAMS: 'http://tok@a,http://b',
+      },
+    })
+    expect(resolution.ok && resolution.resolved.secrets).toEqual(
+      expect.arrayContaining(['hunter2', 'p%40ss', 'p@ss', 'tok']),
+    )
+  })
+})
+
+describe('credentials in a URL', () => {
+  it('are masked where the value is shown', () => {
+    expect(one('target', { env: { TEST_BOX_TARGET: 'http://user:hunter2@host/x' } })).toMatchObject({
+      shown: 'http://***@host/x',
+      value: new URL('http://user:hunter2@host/x'),
+    })
+  })
+
+  it.each([
+    'ftp://user:hunter2@host',
+    'http://user:hunt/hunter2@host',
+    'http://user:hunt#hunter2@host',
+    'user:hunter2@host:80',
+    'http://user:hunter2@host:http',
+  ])('are masked in the problem with %s', (value) => {
+    const found = problems({ env: { TEST_BOX_TARGET: value } })
+    expect(found).toHaveLength(1)
+    expect(found[0]).not.toContain('hunter2')
+  })
+
+  it('are masked in the problem with a list', () => {
+    const found = problems({ env: { TEST_BOX_UPSTREAMS: 'http://u:hunter2@a,nothing,http://v:hun,ter2@b' } })
+    expect(found).toHaveLength(1)
+    expect(found[0]).not.toMatch(/hun|ter2/)
+  })
+})
+
+describe('whatever comes in', () => {
+  const word = fc.oneof(
+    fc.string({ unit: 'binary', maxLength: 20 }),
+    fc.constantFrom(
+      '--wait',
+      '--wait=',
+      '--',
+      '-',
+      '--no-',
+      '--no-strict',
+      '--password',
+      '--=',
+      '1s',
+      '=',
+      '--__proto__',
+    ),
+  )
+  const suffix = fc.constantFrom(
+    'TARGET',
+    'WAIT',
+    'PASSWORD',
+    'PASSWORD_FILE',
+    'LABEL',
+    'LISTN',
+    'PORT',
+    '',
+    '_',
+    'UPSTREAMS',
+  )
+  const env = fc.dictionary(
+    fc.oneof(
+      fc.string({ maxLength: 10 }),
+      suffix.map((tail) => `TEST_BOX_${tail}`),
+    ),
+    fc.string({ unit: 'binary', maxLength: 20 }),
+  )
+
+  it('it is resolved or a problem, never an exception, with one printable line for each', () => {
+    fc.assert(
+      fc.property(fc.array(word, { maxLength: 6 }), env, (argv, variables) => {
+        for (const problem of problems({ argv, env: variables })) {
+          expect(problem).not.toMatch(/[\p{Cc}\u2028\u2029]/u)
+          expect(problem).not.toBe('')
+        }
+      }),
+      { numRuns: 1000 },
+    )
+  })
+
+  it('no problem shows a secret, wherever in the command line it stands after a flag', () => {
+    const around = fc.array(fc.constantFrom('--wait', '--strict', '--nope', '--password', '--', '-x', 'a'), {
+      maxLength: 3,
+    })
+    const before = fc.constantFrom('--password', '--pasword', '--no-password', '--pass-word')
+    const glue = fc.constantFrom('=', ' ', ' -', ' a ', ' -- ')
+    fc.assert(
+      fc.property(around, before, glue, around, (head, name, between, tail) => {
+        const argv = [...head, ...`${name}${between}hunter2`.split(' '), ...tail]
+        const found = problems({ argv, env: { TEST_BOX_PASSWORD: 'hunter2' } })
+        expect(found).not.toEqual([])
+        expect(found.join('\n')).not.toContain('hunter2')
+      }),
+      { numRuns: 1000 },
+    )
+  })
+
+  it('nothing that may be shown holds a secret', () => {
+    const hidden = fc.stringMatching(/^[!-~]{4,30}$/).map((tail) => `hunter2${tail}`)
+    fc.assert(
+      fc.property(hidden, (value) => {
+        const credentials = new URL('http://host')
+        credentials.password = value
+        const resolution = ask({
+          env: {
+            TEST_BOX_PASSWORD: value,
+            TEST_BOX_TARGET: credentials.href,
+            TEST_BOX_UPSTREAMS: `http://a,${credentials.href.replaceAll(',', '%2C')}`,
+          },
+        })
+        if (!resolution.ok) throw new Error(resolution.problems.join('\n'))
+        expect(JSON.stringify(resolution.resolved.params.map(({ shown }) => shown))).not.toContain('hunter2')
+      }),
+    )
+  })
+})
+
+describe('editDistance', () => {
+  const word = fc.string({ maxLength: 12 })
+
+  it.each([
+    ['', '', 0],
+    ['abc', '', 3],
+    ['kitten', 'sitting', 3],
+    ['flaw', 'lawn', 2],
+  ])('%j to %j is %i', (a, b, distance) => {
+    expect(editDistance(a, b)).toBe(distance)
+  })
+
+  it('is the same both ways, zero only between equals, and at most the longer length', () => {
+    fc.assert(
+      fc.property(word, word, (a, b) => {
+        const distance = editDistance(a, b)
+        expect(distance).toBe(editDistance(b, a))
+        expect(distance === 0).toBe(a === b)
+        expect(distance).toBeLessThanOrEqual(Math.max(a.length, b.length))
+      }),
+    )
+  })
+})

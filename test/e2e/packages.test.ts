@@ -1,0 +1,88 @@
+import { execFileSync } from 'node:child_process'
+import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { inRoot } from '../support/workspace.ts'
+
+/** A folder of somebody else's, with the published packages installed. */
+let consumer: string
+
+beforeAll(() => {
+  const run = (cwd: string, ...args: string[]) => execFileSync('npm', args, { cwd, stdio: 'pipe' })
+  run(inRoot(), 'run', '--silent', 'pack')
+  const packed = readdirSync(inRoot('build/npm')).filter((file) => file.endsWith('.tgz'))
+  consumer = mkdtempSync(join(tmpdir(), 'outrider-consumer-'))
+  writeFileSync(
+    join(consumer, 'package.json'),
+    JSON.stringify({ name: 'consumer', private: true, type: 'module' }),
+  )
+  const tarballs = packed.map((file) => inRoot('build/npm', file))
+  run(consumer, 'install', '--no-audit', '--no-fund', '--ignore-scripts', ...tarballs)
+})
+afterAll(() => rmSync(consumer, { recursive: true }))
+
+const inConsumer = (...command: [string, ...string[]]): string =>
+  execFileSync(command[0], command.slice(1), { cwd: consumer, encoding: 'utf8' })
+
+it('a module from npm works without container and without core', () => {
+  const script = `
+    import { selfSigned, startHttpsSidecar } from '@outrider/sidecar-https'
+    import { createServer } from 'node:http'
+    import { request } from 'node:https'
+    const app = createServer((_, response) => response.end('from the application')).listen(0, '127.0.0.1')
+    await new Promise((resolve) => app.once('listening', resolve))
+    const sidecar = await startHttpsSidecar({
+      listen: { host: '127.0.0.1', port: 0 },
+      target: new URL('http://127.0.0.1:' + app.address().port),
+      certificate: selfSigned({ names: ['localhost'] }),
+      connectTimeoutMs: 1000,
+      responseTimeoutMs: 1000,
+    })
+    request({ ...sidecar.address, rejectUnauthorized: false, agent: false }, async (response) => {
+      for await (const chunk of response) console.log(String(chunk))
+      await sidecar.drain()
+      await sidecar[Symbol.asyncDispose]()
+      app.close()
+      app.closeAllConnections()
+    }).end()
+    await import('node:module').then(({ default: module }) =>
+      console.log('express loaded:', Object.keys(module._cache).some((file) => file.includes('express'))))
+  `
+  writeFileSync(join(consumer, 'module.mjs'), script)
+  const output = inConsumer(process.execPath, 'module.mjs')
+  expect(output).toContain('from the application')
+  expect(output).toContain('express loaded: false')
+})
+
+it('the outrider command from npm runs a container', () => {
+  expect(inConsumer('npx', 'outrider', 'list')).toContain('sidecar-https')
+  expect(inConsumer('npx', 'outrider', 'sidecar-https', '--print', 'schema')).toContain(
+    'SIDECAR_HTTPS_TARGET',
+  )
+})
+
+it('the declarations of the packages type-check in a strict project', () => {
+  cpSync(inRoot('tsconfig.base.json'), join(consumer, 'base.json'))
+  const config = {
+    extends: './base.json',
+    compilerOptions: { noEmit: true, skipLibCheck: false, types: [] },
+    files: ['use.ts'],
+  }
+  writeFileSync(join(consumer, 'tsconfig.json'), JSON.stringify(config))
+  writeFileSync(
+    join(consumer, 'use.ts'),
+    `import type { HttpsSidecar } from '@outrider/sidecar-https'
+     import container from '@outrider/sidecar-https/container'
+     import { type Container, duration } from '@outrider/core'
+     export const name: string = (container satisfies Container).name
+     export const ms: number = duration.kind.parse('10s')
+     export const drain = (sidecar: HttpsSidecar): Promise<void> => sidecar.drain()`,
+  )
+  execFileSync('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', '@types/node@24'], {
+    cwd: consumer,
+    stdio: 'pipe',
+  })
+  const tsc = inRoot('node_modules/.bin/tsc')
+  expect(() => inConsumer(tsc, '-p', '.', '--types', 'node')).not.toThrow()
+})

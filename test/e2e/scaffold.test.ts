@@ -1,0 +1,49 @@
+import { execFile, execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { inRoot } from '../support/workspace.ts'
+
+const execute = promisify(execFile)
+/** A copy of the repository, so that nothing of the demo stays. */
+let copy: string
+
+beforeAll(() => {
+  copy = mkdtempSync(join(tmpdir(), 'outrider-scaffold-'))
+  const script = `
+    git ls-files --cached --others --exclude-standard -z | xargs -0 cp --parents --target-directory "$1"
+    cp --archive --link node_modules "$1/"
+    git -C "$1" init --quiet`
+  execFileSync('bash', ['-c', `set -euo pipefail; ${script}`, 'copy', copy], { cwd: inRoot() })
+})
+afterAll(() => rmSync(copy, { recursive: true }))
+
+const npm = (...args: string[]) => execute('npm', args, { cwd: copy, maxBuffer: 64 * 2 ** 20 })
+
+it('npm run new -- sidecar-demo gives a container that passes lint, types and contract tests untouched', async () => {
+  const made = await npm('run', 'new', '--', 'sidecar-demo')
+  expect(made.stdout).toContain('packages/sidecar-demo is ready')
+  await npm('run', 'lint')
+  const run = await npm(
+    'test',
+    '--',
+    '--testNamePattern',
+    'sidecar-demo|line 18|line 19|A request body',
+    '--reporter=json',
+  )
+  const report = JSON.parse(run.stdout.slice(run.stdout.indexOf('{"'))) as {
+    testResults: { assertionResults: { ancestorTitles: string[]; status: string }[] }[]
+  }
+  const demo = report.testResults
+    .flatMap(({ assertionResults }) => assertionResults)
+    .filter(({ ancestorTitles }) => ancestorTitles.includes('sidecar-demo'))
+  expect(demo.length).toBeGreaterThan(20)
+  expect(demo.filter(({ status }) => status !== 'passed')).toEqual([])
+}, 300_000)
+
+it('a name that is taken or malformed is refused', async () => {
+  await expect(npm('run', 'new', '--', 'sidecar-https')).rejects.toThrow(/exists/)
+  await expect(npm('run', 'new', '--', 'Not_Kebab')).rejects.toThrow(/kebab-case/)
+})
