@@ -40,9 +40,10 @@ edit('packages/cli/tsconfig.json', (config) => ({
   ...config,
   references: [...list(config['references']), { path: `../${name}` }],
 }))
-for (const command of ['install --no-audit --no-fund --loglevel=error', 'run --silent generate']) {
-  execFileSync('npm', command.split(' '), { cwd: inRoot(), stdio: 'inherit' })
-}
+const run = (file: string, ...args: string[]) => execFileSync(file, args, { cwd: inRoot(), stdio: 'inherit' })
+run('npm', 'install', '--no-audit', '--no-fund', '--loglevel=error')
+run('npm', 'run', '--silent', 'generate')
+run('biome', 'check', '--write', '--log-level=error', folder, 'packages/cli', 'tsconfig.build.json')
 console.log(`${folder} is ready: npm test passes as it stands; begin with ${folder}/src/echo.ts`)
 
 function read(file: string): string {

@@ -1,4 +1,5 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from '@prometheus-io/client'
+import { Counter, Gauge, Histogram, Registry } from '@prometheus-io/client'
+import { collectProcessMetrics } from './process-metrics.ts'
 import { version } from './version.ts'
 
 /** A metric as a definition declares it; its name gets the container's prefix. */
@@ -71,7 +72,7 @@ export class MetricRegistry {
 
   constructor(container: string) {
     this.#prefix = metricPrefix(container)
-    collectDefaultMetrics({ register: this.#registry })
+    collectProcessMetrics(this.#registry)
     const labels = { container, version, node: process.version }
     new Gauge({
       name: 'outrider_build_info',

@@ -186,8 +186,10 @@ function readFlags(container: Container, argv: readonly string[]): Flags {
 }
 
 /** `--name --password=...`: the flag after it is no value, and must not be shown as one. */
-const isFlagTaken = (token: { readonly value?: string | undefined; readonly inlineValue?: boolean | undefined }) =>
-  token.inlineValue === false && token.value?.startsWith('--') === true
+const isFlagTaken = (token: {
+  readonly value?: string | undefined
+  readonly inlineValue?: boolean | undefined
+}) => token.inlineValue === false && token.value?.startsWith('--') === true
 
 const isSwitch = (param: NamedParam): boolean => param.kind.schema.type === 'boolean'
 

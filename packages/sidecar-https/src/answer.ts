@@ -33,7 +33,8 @@ export function sendAnswer(
   close: boolean,
 ): void {
   const [head, body] = render(accept, answer)
-  res.writeHead(answer.status, close ? [...head, 'Connection', 'close'] : head)
+  // The reason too, because an attempt to send a bad one leaves it behind.
+  res.writeHead(answer.status, STATUS_CODES[answer.status], close ? [...head, 'Connection', 'close'] : head)
   res.end(body)
 }
 

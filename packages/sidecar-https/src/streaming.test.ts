@@ -4,7 +4,7 @@ import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http'
 import { request } from 'node:https'
 import { text } from 'node:stream/consumers'
 import { describe, expect, test } from 'vitest'
-import { ask, httpApp, open, rawClient, settled, startWorld, tcpApp, until } from './test-support.ts'
+import { ask, httpApp, open, rawClient, reports, settled, startWorld, tcpApp, until } from './test-support.ts'
 
 const MIB = 1024 * 1024
 /** What kernel, TLS and stream buffers of four sockets on loopback may hold of a body that nobody reads. */
@@ -285,8 +285,7 @@ describe('a client that leaves', () => {
     await until(() => world.app.connections === 1, 'the request at the application')
     client.socket.destroy()
     await until(() => left, 'the application notices')
-    await until(() => world.requests.length === 1, 'a report')
-    expect(world.requests).toMatchObject([{ status: 499, outcome: 'client-aborted' }])
+    expect(await reports(world)).toMatchObject([{ status: 499, outcome: 'client-aborted' }])
   })
 
   test('in the middle of the response cancels it', async () => {
@@ -297,8 +296,7 @@ describe('a client that leaves', () => {
     const response = await open(world.port)
     response.destroy()
     await until(() => left, 'the application notices')
-    await until(() => world.requests.length === 1, 'a report')
-    expect(world.requests).toMatchObject([{ status: 200, outcome: 'client-aborted' }])
+    expect(await reports(world)).toMatchObject([{ status: 200, outcome: 'client-aborted' }])
   })
 
   test('in the middle of its request is not taken for one that ended it', async () => {
@@ -323,8 +321,7 @@ describe('a client that leaves', () => {
     await using world = await startWorld(await httpApp(() => undefined))
     using client = await rawClient(world.port, { allowHalfOpen: true })
     client.socket.end('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
-    await until(() => world.requests.length === 1, 'a report')
-    expect(world.requests).toMatchObject([{ status: 499, outcome: 'client-aborted' }])
+    expect(await reports(world)).toMatchObject([{ status: 499, outcome: 'client-aborted' }])
   })
 
   test('takes its pipelined requests along', async () => {

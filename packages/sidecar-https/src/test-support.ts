@@ -1,9 +1,16 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type OutgoingHttpHeaders, type RequestListener } from 'node:http'
 import { type RequestOptions, request } from 'node:https'
-import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from 'node:net'
+import {
+  type AddressInfo,
+  connect as connectTcp,
+  createServer as createTcpServer,
+  type Server,
+  type Socket,
+} from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
+import { Worker } from 'node:worker_threads'
 import type { CertificateInfo, RequestReport, TunnelReport } from './index.ts'
 import { LIMITS, type Limits } from './limits.ts'
 import { selfSigned } from './self-signed.ts'
@@ -64,6 +71,12 @@ export async function startWorld(app: Application, tuning: Tuning = {}): Promise
       }
     },
   }
+}
+
+/** The reports of requests, once there are so many. A client may have its response a moment before. */
+export async function reports(world: World, count = 1): Promise<RequestReport[]> {
+  await until(() => world.requests.length >= count, `${count} reports`)
+  return world.requests
 }
 
 export function portOf(sidecar: HttpsSidecar): number {
@@ -149,6 +162,32 @@ export async function closedPort(): Promise<number> {
   const { port } = app
   await app[Symbol.asyncDispose]()
   return port
+}
+
+// A thread that listens and then sleeps: the kernel lets in the few connections that its queue holds.
+const UNACCEPTING = `
+  const { createServer } = require('node:net')
+  const { parentPort } = require('node:worker_threads')
+  const server = createServer().listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
+    parentPort.postMessage(server.address().port)
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
+  })`
+
+/** A port on which connecting takes for ever. */
+export async function unacceptingPort(): Promise<AsyncDisposable & { port: number }> {
+  const thread = new Worker(UNACCEPTING, { eval: true })
+  const [port] = (await once(thread, 'message')) as [number]
+  const sockets = Array.from({ length: 4 }, () =>
+    connectTcp({ port, host: '127.0.0.1' }).on('error', () => undefined),
+  )
+  await settled(() => sockets.filter((socket) => !socket.connecting).length)
+  return {
+    port,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy()
+      await thread.terminate()
+    },
+  }
 }
 
 export interface Reply {
