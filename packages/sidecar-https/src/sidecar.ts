@@ -70,7 +70,7 @@ class TlsSidecar implements HttpsSidecar {
   readonly #forwarder: Forwarder
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
-  readonly #handshaking = new Map<string, Socket>()
+  readonly #handshakes = new Map<string, Handshake>()
   #pair: PemPair
   #info: CertificateInfo
   #gone: Promise<void> | undefined
@@ -125,7 +125,7 @@ class TlsSidecar implements HttpsSidecar {
   drain(): Promise<void> {
     const gone = this.#stopAccepting()
     // Nothing was asked on them yet, so a client loses nothing by connecting again elsewhere.
-    for (const socket of this.#handshaking.values()) socket.destroy()
+    for (const handshake of this.#handshakes.values()) handshake.cut()
     this.#forwarder.drain()
     return gone
   }
@@ -151,20 +151,44 @@ class TlsSidecar implements HttpsSidecar {
 
   #watchConnections(): void {
     this.#server.on('connection', (socket: Socket) => {
-      const peer = peerOf(socket)
       this.#sockets.add(socket)
-      if (peer) this.#handshaking.set(peer, socket)
+      const deadline = this.#limitHandshake(socket)
       socket.once('close', () => {
         this.#sockets.delete(socket)
-        if (peer && this.#handshaking.get(peer) === socket) this.#handshaking.delete(peer)
+        deadline?.[Symbol.dispose]()
       })
     })
     this.#server.on('secureConnection', (socket) => {
-      this.#handshaking.delete(peerOf(socket) ?? '')
+      this.#handshakes.get(peerOf(socket) ?? '')?.[Symbol.dispose]()
       this.#forwarder.serve(socket)
     })
-    this.#server.on('tlsClientError', (error) => this.#options.onHandshakeError?.(error))
+    this.#server.on('tlsClientError', (error, socket) => {
+      socket.destroy()
+      this.#options.onHandshakeError?.(error)
+    })
   }
+
+  // Node's own limit begins anew with each byte, so that a client could spread a handshake over a day. On a Unix
+  // socket it is the only one, because there the two objects of a connection cannot be told to be the same.
+  #limitHandshake(socket: Socket): Handshake | undefined {
+    const peer = peerOf(socket)
+    if (peer === undefined) return undefined
+    const timer = setTimeout(() => socket.destroy(), this.#limits.handshakeMs)
+    const handshake = {
+      cut: () => socket.destroy(),
+      [Symbol.dispose]: () => {
+        clearTimeout(timer)
+        if (this.#handshakes.get(peer) === handshake) this.#handshakes.delete(peer)
+      },
+    }
+    this.#handshakes.set(peer, handshake)
+    return handshake
+  }
+}
+
+/** Disposed when it has succeeded or the connection is gone. */
+interface Handshake extends Disposable {
+  cut(): void
 }
 
 interface PemPair {

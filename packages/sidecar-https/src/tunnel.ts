@@ -32,17 +32,15 @@ export function openTunnel({ client, clientHead, switched, limits, onEnd }: Tunn
   let lost: TunnelOutcome | undefined
   let open = 2
 
-  const watch = (socket: Socket, other: Socket, loss: TunnelOutcome) => {
+  const watch = (socket: Socket, cutOther: () => void, loss: TunnelOutcome) => {
     socket.allowHalfOpen = true
     socket.setTimeout(0)
     socket.setNoDelay(true)
     socket.on('error', () => undefined)
-    // A peer that has ended and is waiting for nothing would otherwise leave the other half open for ever.
-    socket.once('end', () => other.setTimeout(limits.halfClosedMs, () => other.destroy()))
     socket.once('close', () => {
       if (!(socket.readableEnded && socket.writableFinished)) {
         lost ??= loss
-        other.destroy()
+        cutOther()
       }
       open -= 1
       if (open === 0) report()
@@ -57,8 +55,14 @@ export function openTunnel({ client, clientHead, switched, limits, onEnd }: Tunn
     })
   }
 
-  watch(client, app, 'client-lost')
-  watch(app, client, 'upstream-lost')
+  // What is lost on one side shall look lost on the other, not ended. TLS has no reset, but a missing goodbye.
+  const cutApp = () => (app.writableEnded ? app.destroy() : app.resetAndDestroy())
+  const cutClient = () => client.destroy()
+  watch(client, cutApp, 'client-lost')
+  watch(app, cutClient, 'upstream-lost')
+  // A peer that has ended and waits for nothing would otherwise leave the other half open for ever.
+  client.once('end', () => app.setTimeout(limits.halfClosedMs, cutApp))
+  app.once('end', () => client.setTimeout(limits.halfClosedMs, cutClient))
   client.write(switchingHead(switched), 'latin1')
   if (clientHead.length > 0) client.unshift(clientHead)
   if (switched.head.length > 0) app.unshift(switched.head)

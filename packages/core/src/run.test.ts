@@ -1,0 +1,293 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, describe, expect, it } from 'vitest'
+import { version } from './version.ts'
+
+/** A container whose behaviour `ACT` chooses; it listens nowhere but for its admin API. */
+const program = `
+import { address, defineContainer, path, run, secret, StartError, text } from ${JSON.stringify(new URL('./index.ts', import.meta.url).href)}
+const { ACT } = process.env
+const never = new Promise(() => {})
+await run(defineContainer({
+  name: 'test-box', pattern: 'sidecar', summary: 'Does what a test wants.', contract: [], admin: 9999,
+  params: {
+    label: text('What to say.', { example: 'hello' }),
+    rules: path('The rules.', { optional: true }),
+    password: secret('The password.', { optional: true }),
+  },
+  metrics: {},
+  async start({ params, follow, log, signal }) {
+    if (ACT === 'refuse') throw new StartError('TEST_BOX_LABEL names nobody: choose another')
+    if (ACT === 'break') throw new Error('a defect')
+    if (ACT === 'wait') { log.info('waiting'); await never }
+    if (ACT === 'crash') setTimeout(() => { throw new Error('crashed with ' + params.password) }, 50)
+    if (ACT === 'reject') setTimeout(() => Promise.reject(new Error('rejected with ' + params.password)), 50)
+    if (params.rules) await follow('rules', [params.rules], () => {})
+    return {
+      drain: () => ACT === 'endless' ? never : Promise.resolve(),
+      async [Symbol.asyncDispose]() { log.info('disposed') },
+    }
+  },
+}))`
+
+const home = mkdtempSync(join(tmpdir(), 'run-'))
+const main = join(home, 'main.mjs')
+writeFileSync(main, program)
+afterAll(() => rmSync(home, { recursive: true }))
+
+const children: ChildProcess[] = []
+afterEach(() => {
+  for (const child of children.splice(0)) child.kill('SIGKILL')
+})
+
+interface Options {
+  readonly args?: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
+  readonly act?: string
+}
+
+class Program {
+  readonly child: ChildProcess
+  stdout = ''
+  stderr = ''
+  readonly ended: Promise<number | string>
+
+  constructor({ args = [], env = {}, act = '' }: Options) {
+    const { PATH = '' } = process.env
+    this.child = spawn(process.execPath, [main, ...args], {
+      env: { PATH, ACT: act, TEST_BOX_ADMIN: '127.0.0.1:0', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    children.push(this.child)
+    this.child.stdout?.setEncoding('utf8').on('data', (chunk: string) => {
+      this.stdout += chunk
+    })
+    this.child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
+      this.stderr += chunk
+    })
+    this.ended = once(this.child, 'close').then(([code, signal]: unknown[]) =>
+      typeof code === 'number' ? code : String(signal),
+    )
+  }
+
+  events(): Record<string, unknown>[] {
+    const complete = this.stdout.slice(0, this.stdout.lastIndexOf('\n') + 1)
+    return complete
+      .split('\n')
+      .flatMap((line) => (line === '' ? [] : [JSON.parse(line) as Record<string, unknown>]))
+  }
+
+  async logged(msg: string): Promise<Record<string, unknown>> {
+    const find = () => this.events().find((event) => event['msg'] === msg)
+    await expect.poll(find, { timeout: 15_000, message: `${msg}\n${this.stderr}` }).toBeDefined()
+    return find() ?? {}
+  }
+
+  async admin(): Promise<string> {
+    const { addresses } = (await this.logged('started')) as { addresses: { admin: string } }
+    return addresses.admin
+  }
+}
+
+const label = { TEST_BOX_LABEL: 'a' }
+
+/** Runs a program that ends by itself. */
+async function ran(options: Options) {
+  const run = new Program(options)
+  const code = await run.ended
+  return { code, stdout: run.stdout, stderr: run.stderr }
+}
+
+async function serving(options: Options = {}): Promise<Program> {
+  const run = new Program({ ...options, env: { ...label, ...options.env } })
+  await run.logged('started')
+  return run
+}
+
+describe('what starts nothing', () => {
+  it.each(['--help', '-h'])('%s explains every parameter, whatever else is wrong', async (flag) => {
+    const { code, stdout } = await ran({ args: ['--nonsense', flag], env: { TEST_BOX_NONSENSE: '1' } })
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^test-box: Does what a test wants\.\n/)
+    expect(stdout).toContain('--label <text>, TEST_BOX_LABEL')
+  })
+
+  it('--version gives the version, and that of Node', async () => {
+    expect(await ran({ args: ['--version'] })).toEqual({
+      code: 0,
+      stdout: `test-box ${version} (node ${process.version})\n`,
+      stderr: '',
+    })
+  })
+
+  it.each([
+    ['pod', 'kind: Pod'],
+    ['compose', 'services:'],
+    ['env', 'TEST_BOX_LABEL=hello'],
+    ['schema', '"$schema"'],
+  ])('--print %s gives a snippet without required parameters', async (kind, part) => {
+    const { code, stdout } = await ran({ args: ['--print', kind] })
+    expect([code, stdout]).toEqual([0, expect.stringContaining(part)])
+  })
+
+  it('--print takes the parameters beside it, on either side', async () => {
+    const { stdout } = await ran({ args: ['--label', 'left', '--print=env', '--log-level', 'debug'] })
+    expect(stdout).toContain('\nTEST_BOX_LABEL=left\n')
+    expect(stdout).toContain('\nTEST_BOX_LOG_LEVEL=debug\n')
+  })
+
+  it('--print never prints a secret', async () => {
+    const { stdout } = await ran({ args: ['--print', 'pod'], env: { TEST_BOX_PASSWORD: 'hunter2' } })
+    expect(stdout).toContain('TEST_BOX_PASSWORD')
+    expect(stdout).not.toMatch(/hunter2|redacted/)
+  })
+
+  it.each([
+    [['--print'], 'test-box: --print must be one of pod, compose, env, schema\n'],
+    [['--print', 'xml'], 'test-box: --print must be one of pod, compose, env, schema\n'],
+    [['--probe', 'dead'], 'test-box: --probe must be one of live, ready\n'],
+    [['--print', 'env', '--labl', 'x'], 'test-box: --labl is no flag of test-box: did you mean --label?\n'],
+  ])('%j is a mistake, with exit code 2', async (args, stderr) => {
+    expect(await ran({ args })).toEqual({ code: 2, stdout: '', stderr })
+  })
+})
+
+describe('--probe', () => {
+  it.each(['live', 'ready'])(
+    '%s is 0 where the container answers, and needs no required parameter',
+    async (kind) => {
+      const run = await serving()
+      const { code } = await ran({ args: ['--probe', kind], env: { TEST_BOX_ADMIN: await run.admin() } })
+      expect(code).toBe(0)
+    },
+  )
+
+  it('is 1 where nothing answers, and says why', async () => {
+    const { code, stdout } = await ran({ args: ['--probe', 'live'], env: { TEST_BOX_ADMIN: '127.0.0.1:1' } })
+    expect([code, stdout]).toEqual([1, expect.stringContaining('ECONNREFUSED')])
+  })
+})
+
+describe('wrong parameters', () => {
+  it('are all listed at once, one a line, with exit code 2', async () => {
+    const { code, stdout, stderr } = await ran({ args: ['--labl', 'x'], env: { TEST_BOX_DRAIN: '10' } })
+    expect([code, stdout]).toEqual([2, ''])
+    expect(stderr.trimEnd().split('\n')).toEqual([
+      'test-box: --labl is no flag of test-box: did you mean --label?',
+      expect.stringMatching(/^test-box: TEST_BOX_LABEL \(--label\) is required/),
+      expect.stringMatching(/^test-box: TEST_BOX_DRAIN \(--drain\) is "10" but must be a time/),
+    ])
+  })
+
+  it('in a file of more than 1 MiB are not read', async () => {
+    const file = join(home, 'label')
+    writeFileSync(file, 'x'.repeat(1_048_577))
+    const { code, stderr } = await ran({ env: { TEST_BOX_LABEL_FILE: file } })
+    expect([code, stderr]).toEqual([
+      2,
+      expect.stringContaining('which cannot be read: it is larger than 1 MiB'),
+    ])
+  })
+})
+
+describe('a start that fails', () => {
+  it('for a reason the user can mend says so in one line, with exit code 1', async () => {
+    const { code, stdout } = await ran({ act: 'refuse', env: label })
+    expect(code).toBe(1)
+    expect(JSON.parse(stdout)).toMatchObject({
+      level: 'error',
+      msg: 'start failed',
+      error: 'StartError: TEST_BOX_LABEL names nobody: choose another',
+    })
+  })
+
+  it('for a defect of ours shows the stack', async () => {
+    const { code, stdout } = await ran({ act: 'break', env: label })
+    expect(code).toBe(1)
+    expect(JSON.parse(stdout)).toMatchObject({ error: expect.stringMatching(/^Error: a defect\n {4}at /) })
+  })
+})
+
+describe('signals', () => {
+  it.each(['SIGTERM', 'SIGINT'] as const)('%s drains, then ends with 0', async (signal) => {
+    const run = await serving()
+    run.child.kill(signal)
+    expect(await run.ended).toBe(0)
+    expect(run.events().map((event) => event['msg'])).toEqual(
+      expect.arrayContaining(['draining', 'drained', 'disposed']),
+    )
+  })
+
+  it('SIGTERM ends with 1 when the deadline cut something off', async () => {
+    const run = await serving({ act: 'endless', env: { TEST_BOX_DRAIN: '50ms' } })
+    run.child.kill('SIGTERM')
+    expect(await run.ended).toBe(1)
+  })
+
+  it('a second one ends at once', async () => {
+    const run = await serving({ act: 'endless', env: { TEST_BOX_DRAIN: '1h' } })
+    run.child.kill('SIGTERM')
+    await run.logged('draining')
+    run.child.kill('SIGTERM')
+    expect(await run.ended).toBe(1)
+  })
+
+  it('SIGTERM while the start waits ends with 0', async () => {
+    const run = new Program({ act: 'wait', env: label })
+    await run.logged('waiting')
+    run.child.kill('SIGTERM')
+    expect(await run.ended).toBe(0)
+  })
+
+  it('SIGHUP looks at the watched files', async () => {
+    const rules = join(home, 'rules')
+    writeFileSync(rules, 'one')
+    const run = await serving({ env: { TEST_BOX_RULES: rules } })
+    writeFileSync(rules, 'two')
+    run.child.kill('SIGHUP')
+    await run.logged('rules reloaded')
+    expect(run.child.exitCode).toBeNull()
+  })
+})
+
+it('POST /drain ends with 0', async () => {
+  const run = await serving()
+  const { status } = await fetch(`http://${await run.admin()}/drain`, { method: 'POST' })
+  expect([status, await run.ended]).toEqual([202, 0])
+})
+
+describe('a crash', () => {
+  it.each([
+    ['crash', 'crashed with [redacted]'],
+    ['reject', 'rejected with [redacted]'],
+  ])('by %s is logged with its stack and without secrets, and ends with 1', async (act, message) => {
+    const run = await serving({ act, env: { TEST_BOX_PASSWORD: 'hunter2' } })
+    expect(await run.ended).toBe(1)
+    expect(run.events().at(-1)).toMatchObject({
+      level: 'error',
+      msg: 'crashed',
+      error: expect.stringContaining(message),
+    })
+    expect(run.stdout + run.stderr).not.toContain('hunter2')
+  })
+})
+
+it('a reader of the log that goes away does not end the container', async () => {
+  const rules = join(home, 'rules')
+  writeFileSync(rules, '1')
+  const run = await serving({ env: { TEST_BOX_RULES: rules } })
+  const admin = await run.admin()
+  run.child.stdout?.destroy()
+  run.child.stderr?.destroy()
+  const scrape = async () => (await fetch(`http://${admin}/metrics`)).text()
+  // Each reload writes a line to nobody: the first fails, the second finds the stream broken.
+  for (const count of [2, 3]) {
+    writeFileSync(rules, String(count))
+    await expect
+      .poll(scrape, { timeout: 15_000 })
+      .toContain(`config_reloads_total{file="rules",result="taken"} ${count}`)
+  }
+})
