@@ -1,6 +1,6 @@
 import { request } from 'node:https'
 import type { TLSSocket } from 'node:tls'
-import type { ContainerName } from './containers.ts'
+import type { Container } from '@outrider/core'
 
 /** One container's part of the tour. */
 export interface Stop {
@@ -15,7 +15,7 @@ export interface Stop {
   yours: string
 }
 
-export const stops: Readonly<Record<ContainerName, Stop>> = {
+const ownStops: Readonly<Partial<Record<string, Stop>>> = {
   'sidecar-https': {
     flags: (target) => ['--target', target.origin, '--listen', '127.0.0.1:0'],
     url: ({ https = '' }) => new URL(`https://${https.replace('0.0.0.0', '127.0.0.1')}/`),
@@ -24,6 +24,27 @@ export const stops: Readonly<Record<ContainerName, Stop>> = {
     yours: 'npx outrider sidecar-https --target http://127.0.0.1:3000 --listen 127.0.0.1:8443',
   },
 }
+
+/** A container without a stop of its own is started on free ports and asked whether it is ready. */
+export const stopOf = (container: Container): Stop => ownStops[container.name] ?? plainStop(container)
+
+const plainStop = (container: Container): Stop => ({
+  flags: () => {
+    const ports = Object.values(container.ports)
+    return container.params.flatMap(({ name, flag, facts }) => {
+      if (ports.includes(name)) return [flag, '127.0.0.1:0']
+      return facts.example === undefined || facts.secret ? [] : [flag, facts.example]
+    })
+  },
+  url: ({ admin = '' }) => new URL(`http://${admin}/readyz`),
+  visit: async (url) => {
+    const { status } = await fetch(url, { signal: AbortSignal.timeout(deadlineMs) })
+    if (status !== 200) throw new Error(`${status} from ${url.href}`)
+    return 'ready'
+  },
+  tryIt: (url) => `curl ${url.href}`,
+  yours: `npx outrider ${container.name} --help`,
+})
 
 const deadlineMs = 10_000
 

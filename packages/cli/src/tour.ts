@@ -1,9 +1,9 @@
 import { once } from 'node:events'
-import { version } from '@outrider/core'
+import { type Container, version } from '@outrider/core'
 import { type Child, startChild } from './child.ts'
 import { type ContainerName, containers } from './containers.ts'
 import { type LegacyApp, startLegacyApp } from './legacy-app.ts'
-import { stops } from './stops.ts'
+import { stopOf } from './stops.ts'
 
 export interface TourOptions {
   /** Flags: `--target <url>` and further ones for the containers. */
@@ -31,10 +31,11 @@ export async function tour({ args, program, stop, write }: TourOptions): Promise
     }
     let answered = 0
     for (const name of names) {
-      const flags = app === undefined ? args : stops[name].flags(app.url)
+      const { default: container } = await containers[name]()
+      const flags = app === undefined ? args : stopOf(container).flags(app.url)
       const child = await startChild(program, [name, ...withFreeAdmin(flags)])
       children.push(child)
-      answered += await show(name, child, own, write)
+      answered += await show(container, child, own, write)
     }
     write(`${answered} of ${names.length} answered. Ctrl-C drains and ends.\n`)
     // Somebody who puts a container in front of an application may start that one afterwards.
@@ -56,13 +57,13 @@ const withFreeAdmin = (flags: readonly string[]): string[] =>
   flags.some((flag) => /^--admin(=|$)/.test(flag)) ? [...flags] : [...flags, '--admin', '127.0.0.1:0']
 
 async function show(
-  name: ContainerName,
+  container: Container,
   child: Child,
   own: boolean,
   write: TourOptions['write'],
 ): Promise<0 | 1> {
-  const stop = stops[name]
-  const { summary } = (await containers[name]()).default
+  const { name, summary } = container
+  const stop = stopOf(container)
   const url = stop.url(child.addresses)
   const line = (left: string, right: string) => write(`  ${left.padEnd(20)} ${right}\n`)
   line(name, url.href)

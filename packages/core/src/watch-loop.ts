@@ -111,15 +111,13 @@ export class Watcher implements FileWatcher {
     else if ([...this.#readings.values()].some((reading) => !reading.trusted)) await this.#compare(false)
   }
 
-  /** Waits until nothing moves: no event, and two looks that see the same, because there may be no events. */
+  /** Waits until two looks see the same. Looks and not events, because there may be no events. */
   async #settle(): Promise<void> {
     const deadline = performance.now() + this.#maxWaitMs
     for (let before = await this.#look(); ; ) {
-      this.#dirty = false
       await this.#pause(Math.max(0, Math.min(this.#quietMs, deadline - performance.now())))
       const after = await this.#look()
-      const quiet = !this.#dirty && agree(before, after)
-      if (quiet || this.#urgent > 0 || this.#closed || performance.now() >= deadline) break
+      if (agree(before, after) || this.#urgent > 0 || this.#closed || performance.now() >= deadline) break
       before = after
     }
     await this.#compare(false)
@@ -132,11 +130,9 @@ export class Watcher implements FileWatcher {
       const sightings = await this.#look()
       const readings = await this.#read(sightings, reread)
       const after = await this.#sightings()
-      const steady = agree(sightings, after)
-      if (steady && ![...readings.values()].some((reading) => reading.overtaken))
-        return this.#accept(readings)
+      if (agree(sightings, after)) return this.#accept(readings)
       if (attempt < maxAttempts) continue
-      if (steady || !isHalf(readings, after)) return this.#accept(readings)
+      if (!isHalf(readings, after)) return this.#accept(readings)
       this.#dirty = true
       return
     }

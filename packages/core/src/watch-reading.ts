@@ -9,8 +9,6 @@ export interface Reading {
   readonly trusted: boolean
   readonly content: Buffer | undefined
   readonly problem?: Error
-  /** Whether the file was another one when opened than when sighted. */
-  readonly overtaken: boolean
 }
 
 /**
@@ -32,27 +30,26 @@ export async function readingOf(
   if (known !== undefined && same && known.trusted && !options.reread) return known
   const start = performance.now()
   const since = known !== undefined && same ? known.since : start
-  const seen = { fingerprint, since, trusted: true, overtaken: false }
+  const seen = { fingerprint, since, trusted: true }
   if (sighting.state === 'missing') return { ...seen, content: undefined }
   if (sighting.state === 'unreadable') return { ...seen, content: undefined, problem: sighting.problem }
   try {
     const read = await readRegular(path, sighting.at, options.maxBytes)
-    const overtaken = read.fingerprint !== fingerprint
-    const old = start - since >= coarsestClockMs
     // The same buffer for the same bytes: whether a path changed is then a comparison of references.
     const content = known?.content?.equals(read.content) ? known.content : read.content
-    return { ...seen, content, overtaken, trusted: !overtaken && old && read.sizeHolds }
+    const old = start - since >= coarsestClockMs
+    return { ...seen, content, trusted: old && read.sizeHolds && read.fingerprint === fingerprint }
   } catch (error) {
     return { ...seen, ...failure(path, error, known) }
   }
 }
 
-type Failure = Pick<Reading, 'content' | 'trusted' | 'overtaken'> & Partial<Pick<Reading, 'problem'>>
+type Failure = Pick<Reading, 'content' | 'trusted' | 'problem'>
 
 function failure(path: string, error: unknown, known: Reading | undefined): Failure {
   const code = codeOf(error)
-  if (isAbsence(code)) return { content: undefined, trusted: false, overtaken: true }
+  if (isAbsence(code)) return { content: undefined, trusted: false }
   // That our process is out of descriptors or memory says nothing about the file, so its bytes stand.
   const content = isShortage(code) ? known?.content : undefined
-  return { content, trusted: code === undefined, overtaken: false, problem: unreadable(path, error) }
+  return { content, trusted: code === undefined, problem: unreadable(path, error) }
 }

@@ -34,6 +34,8 @@ export class ClientConnection {
   // One at a time: a client may pipeline a read behind the write that it must see, and without a limit a thousand
   // requests in one packet would open a thousand connections to the application.
   submit(exchange: Exchange): void {
+    // A head that was given up for its slowness may still come to its end.
+    if (this.#fault) return
     if (this.#current === undefined) {
       this.#start(exchange)
       return

@@ -96,6 +96,16 @@ describe('an application that is slow', () => {
     expect((await ask(world.port)).body).toBe('begin end')
   })
 
+  test('may take longer than a connection to it may be idle', async () => {
+    const app = await httpApp((_, res) => {
+      setTimeout(() => res.write('begin '), 200)
+      setTimeout(() => res.end('end'), 400)
+    })
+    await using world = await startWorld(app, { limits: { poolIdleMs: 50 } })
+    expect((await ask(world.port)).body).toBe('begin end')
+    await until(() => app.connections === 0, 'the idle connection is closed')
+  })
+
   test('is not blamed for a client that takes its time to send the body', async () => {
     await using world = await startWorld(await httpApp(async (req, res) => res.end(await text(req))), {
       responseTimeoutMs: 100,
@@ -107,6 +117,17 @@ describe('an application that is slow', () => {
       client.socket.write(letter)
     }
     await client.until('\r\n\r\nbody')
+  })
+
+  test('has its whole time from the last byte of the request', async () => {
+    const app = await httpApp((req, res) => {
+      req.resume().on('end', () => setTimeout(() => res.end('in time'), 400))
+    })
+    await using world = await startWorld(app, { responseTimeoutMs: 600 })
+    using client = await rawClient(world.port)
+    client.socket.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n')
+    setTimeout(() => client.socket.write('body'), 400)
+    await client.until('in time')
   })
 
   test('is a 504 when it does not read the body', async () => {

@@ -151,6 +151,19 @@ describe('limits', () => {
     expect(await reports(world)).toMatchObject([{ status: 408, outcome: 'refused' }])
   })
 
+  test('a head that comes to its end after that is not served', async () => {
+    await using world = await startWorld(await hello(), {
+      limits: { headMs: 100, headCheckMs: 20, lingerMs: 300 },
+    })
+    using client = await rawClient(world.port, { allowHalfOpen: true })
+    client.socket.write('GET / HTTP/1.1\r\nHost: a\r\n')
+    await client.until('HTTP/1.1 408 ')
+    client.socket.write('\r\n')
+    await until(() => world.sidecar.openConnections === 0, 'the connection is gone')
+    expect(world.app.accepted).toBe(0)
+    expect(world.requests).toHaveLength(1)
+  })
+
   test('the second head of a connection has the same limit', async () => {
     await using world = await startWorld(await hello(), { limits: { headMs: 200, headCheckMs: 50 } })
     using client = await rawClient(world.port)

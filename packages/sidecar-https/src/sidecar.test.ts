@@ -41,7 +41,10 @@ async function servedNames(port: number): Promise<string> {
 /** What a client needs to resume a session. */
 async function newSession(port: number, options: ConnectionOptions = {}): Promise<Buffer> {
   const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false, ...options })
-  const [[session]] = (await Promise.all([once(socket, 'session'), once(socket, 'secureConnect')])) as [[Buffer], unknown]
+  const [[session]] = (await Promise.all([once(socket, 'session'), once(socket, 'secureConnect')])) as [
+    [Buffer],
+    unknown,
+  ]
   socket.destroy()
   return session
 }
@@ -182,6 +185,14 @@ describe('a Unix socket', () => {
     renameSync(`${path}.kept`, path)
     await using _world = await startWorld(await hello(), { listen: { path } })
     expect(await askBy(path)).toMatch(/hello$/)
+  })
+
+  test('has the limit for handshakes too', async () => {
+    const path = join(directory, 'limit.sock')
+    await using world = await startWorld(await hello(), { listen: { path }, limits: { handshakeMs: 100 } })
+    const socket = connect(path).on('error', () => undefined)
+    await once(socket.resume(), 'close')
+    expect(world.handshakeErrors).toMatchObject([{ code: 'ERR_TLS_HANDSHAKE_TIMEOUT' }])
   })
 
   test('on which somebody accepts is left to him', async () => {

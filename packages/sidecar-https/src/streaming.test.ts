@@ -249,20 +249,27 @@ describe('an answer that comes before the request has ended', () => {
     expect(world.requests[0]).toMatchObject({ status: 413, outcome: 'complete' })
   })
 
-  test('is delivered also when the application closes without reading on', async () => {
+  test('is delivered also when the application stops reading, and closes', async () => {
+    let finish = () => {}
     const app = await tcpApp((socket) => {
       socket.once('data', () => {
         socket.pause()
-        socket.end('HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\nConnection: close\r\n\r\ntoo large')
+        socket.write('HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\n\r\ntoo ')
+        finish = () => {
+          socket.write('large')
+          socket.resetAndDestroy()
+        }
       })
     })
     await using world = await startWorld(app)
-    const outgoing = post(world.port)
-    outgoing.write('begin')
-    const response = await responseTo(outgoing)
-    pour(outgoing, () => undefined)
-    expect([response.statusCode, await text(response)]).toEqual([413, 'too large'])
-    outgoing.destroy()
+    using client = await rawClient(world.port)
+    client.socket.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nbegin')
+    await client.until('too ')
+    // Had this still gone to the application, the write would have failed before the rest of the answer is read.
+    client.socket.write(Buffer.alloc(1_000))
+    finish()
+    await client.until('large')
+    expect(await reports(world)).toMatchObject([{ status: 413, outcome: 'complete' }])
   })
 
   test('does not let its sender go on for ever', async () => {
@@ -273,6 +280,7 @@ describe('an answer that comes before the request has ended', () => {
     client.socket.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nbegin')
     await client.until('HTTP/1.1 413 ')
     await client.untilClosed()
+    await until(() => world.app.connections === 0, 'the half-sent request is given up')
   })
 })
 

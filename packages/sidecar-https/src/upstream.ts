@@ -56,8 +56,7 @@ export class Upstream {
   }
 
   #connect(): Socket {
-    // Half-open, so that a tunnel can end one direction before the other.
-    return connect({ host: this.#host, port: this.#port, allowHalfOpen: true, noDelay: true })
+    return connect({ host: this.#host, port: this.#port, noDelay: true })
   }
 
   #limitConnecting(request: ClientRequest, socket: Socket): void {

@@ -7,7 +7,8 @@ import { drainOf, entryPoint, type GivenParam, imageOf, portsOf, settingsOf, yam
 export function pod(container: Container, given: readonly GivenParam[] = []): string {
   const volumes = Object.keys(container.volumes)
   const drain = drainOf(container, given)
-  const volumeName = (directory: string) => `${container.name}-${directory.replaceAll('/', '')}`
+  const volumeName = (directory: string) =>
+    `${container.name}-${directory.toLowerCase().replace(/[^a-z0-9]/g, '')}`
   const lines = [
     'apiVersion: v1',
     'kind: Pod',

@@ -6,7 +6,7 @@ import {
   type NamedParam,
 } from '../container.ts'
 import { compose } from './compose.ts'
-import { table } from './markdown.ts'
+import { code, table } from './markdown.ts'
 import { pod } from './pod.ts'
 import { imageOf, portsOf, settingsOf } from './settings.ts'
 
@@ -66,7 +66,7 @@ const parameters = (params: readonly NamedParam[]): string =>
       `\`${variable}\``,
       facts.secret ? '-' : `\`${flag}\``,
       kind.name,
-      isRequired(facts) ? '**required**' : facts.default === undefined ? '-' : `\`${facts.default}\``,
+      isRequired(facts) ? '**required**' : facts.default === undefined ? '-' : code(facts.default),
       [
         help,
         facts.secret ? `Secret: also by \`${variable}_FILE\`.` : '',

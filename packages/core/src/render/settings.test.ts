@@ -1,0 +1,145 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
+import { sample } from '../test-support.ts'
+import { drainOf, imageOf, portOf, portsOf, settingsOf, yamlText } from './settings.ts'
+
+describe('yamlText', () => {
+  it.each([
+    'true',
+    'No',
+    'on',
+    'null',
+    '~',
+    'y',
+    '1',
+    '1.5',
+    '0x10',
+    '1e3',
+    '.inf',
+    '2026-01-01',
+    '',
+    ' a',
+    'a ',
+    'a: b',
+    'a #b',
+    '- a',
+    '[a]',
+    '{a}',
+    '*a',
+    '&a',
+    '!a',
+    '%a',
+    '@a',
+    '`a',
+    '"a"',
+    "'a'",
+    'a\nb',
+    '|',
+    '>',
+    '?',
+    ':',
+    'a:',
+    '=',
+    '<<',
+    '\u2028',
+    '\u007f',
+    '\ufeff',
+  ])('%j is read back as the same text', (text) => {
+    expect(parse(`a: ${yamlText(text)}\n`)).toEqual({ a: text })
+    expect(parse(`a: ${yamlText(text)}\n`, { version: '1.1' })).toEqual({ a: text })
+  })
+
+  it.each(['http://127.0.0.1:8080/x', '/tls/tls.crt', 'safe', 'a=b,c', 'me@host'])(
+    '%s needs no quotes',
+    (text) => {
+      expect(yamlText(text)).toBe(text)
+      expect(parse(`a: ${text}\n`)).toEqual({ a: text })
+    },
+  )
+
+  it('any text is read back as the same text, from one line that can be printed', () => {
+    const near = fc.string({ unit: fc.constantFrom(...'ab1:#-?,[]{}&*!|>\'"%@`~=<. \n\t\\/$') })
+    fc.assert(
+      fc.property(fc.oneof(fc.string({ unit: 'binary' }), near), (text) => {
+        const written = yamlText(text)
+        expect(written).not.toMatch(/[\p{Cc}\u2028\u2029]/u)
+        expect(parse(`a: ${written}\nb: 1\n`)).toEqual({ a: text, b: 1 })
+        expect(parse(`a: ${written}\nb: 1\n`, { version: '1.1' })).toEqual({ a: text, b: 1 })
+      }),
+      { numRuns: 1000 },
+    )
+  })
+})
+
+describe('what a snippet sets', () => {
+  it('is the example of each required parameter, and the name of each required secret', () => {
+    expect(settingsOf(sample)).toEqual([
+      { variable: 'ADAPTER_SAMPLE_TARGET', value: 'http://127.0.0.1:8080', secret: false },
+      { variable: 'ADAPTER_SAMPLE_NOTE', value: `it's $5 & $(X): "yes" #1`, secret: false },
+      { variable: 'ADAPTER_SAMPLE_PASSWORD', value: '', secret: true },
+    ])
+  })
+
+  it.each(['flag', 'environment', 'file'])('is what was given by %s', (source) => {
+    const settings = settingsOf(sample, [{ name: 'mode', shown: 'fast', source }])
+    expect(settings).toContainEqual({ variable: 'ADAPTER_SAMPLE_MODE', value: 'fast', secret: false })
+  })
+
+  it.each(['default', 'unset'])('is not what is %s', (source) => {
+    const settings = settingsOf(sample, [{ name: 'mode', shown: 'safe', source }])
+    expect(settings.map(({ variable }) => variable)).not.toContain('ADAPTER_SAMPLE_MODE')
+  })
+
+  it('is what was given instead of the example', () => {
+    const settings = settingsOf(sample, [{ name: 'target', shown: 'http://a', source: 'flag' }])
+    expect(settings[0]).toMatchObject({ value: 'http://a' })
+  })
+})
+
+describe('ports', () => {
+  it('are those of the defaults, without Unix sockets, with the admin API last', () => {
+    expect(portsOf(sample)).toEqual([
+      { name: 'lines', port: 8443 },
+      { name: 'admin', port: 9199 },
+    ])
+  })
+
+  it('are those that were given', () => {
+    const given = [
+      { name: 'listen', shown: 'unix:/run/lines.sock', source: 'flag' },
+      { name: 'control', shown: '[::1]:7000', source: 'flag' },
+      { name: 'admin', shown: ':7001', source: 'flag' },
+    ]
+    expect(portsOf(sample, given)).toEqual([
+      { name: 'control', port: 7000 },
+      { name: 'admin', port: 7001 },
+    ])
+  })
+
+  it.each([
+    ['127.0.0.1:80', 80],
+    [':80', 80],
+    ['[::1]:80', 80],
+    ['unix:/run/a:80', undefined],
+  ])('the port of %s is %s', (text, port) => {
+    expect(portOf(text)).toBe(port)
+  })
+})
+
+describe('the drain', () => {
+  it('is the default', () => {
+    expect(drainOf(sample)).toEqual({ shown: '10s', seconds: 10 })
+  })
+
+  it('is what was given, in whole seconds, rounded up', () => {
+    expect(drainOf(sample, [{ name: 'drain', shown: '1m500ms', source: 'flag' }])).toEqual({
+      shown: '1m500ms',
+      seconds: 61,
+    })
+  })
+})
+
+it('the image is named after the container', () => {
+  expect(imageOf(sample)).toBe('outrider/adapter-sample')
+})

@@ -1,0 +1,39 @@
+import { type Container, defineContainer } from './container.ts'
+import { address, bytes, duration, flag, listOf, oneOf, path, regex, secret, text, url } from './kinds.ts'
+import { counter, gauge, histogram } from './metrics.ts'
+
+/** A default with all that a shell, Docker, Kubernetes, YAML or Markdown could take for its own. */
+export const awkward = `say "$HOME" 'now'\n$(DATE) $$ {x}: y #z | \\ \``
+
+/** A made-up container with every kind of parameter, for the renderers. */
+export const sample: Container = defineContainer({
+  name: 'adapter-sample',
+  pattern: 'adapter',
+  summary: `Turns what the application says into what "others" expect; it's $5 well spent.`,
+  contract: ['A line is passed on whole | or not at all.', `It doesn't expand $HOME.`],
+  admin: 9199,
+  params: {
+    target: url('Where to send lines.', { example: 'http://127.0.0.1:8080' }),
+    note: text('What to put before each line.', { example: `it's $5 & $(X): "yes" #1` }),
+    password: secret('The password of the target.'),
+    listen: address('Where to accept lines.', { default: '0.0.0.0:8443' }),
+    control: address('Where to be told what to do.', { default: 'unix:/run/control.sock' }),
+    mode: oneOf('fast', 'safe')('Whether to wait until a line has been written.', { default: 'safe' }),
+    tls: flag('Whether to encrypt.'),
+    greeting: text('What to say first.', { default: awkward }),
+    rules: path('A YAML file of rules.', { optional: true, reloads: true }),
+    token: secret('A token for the target.', { optional: true, advanced: true }),
+    limit: bytes('How long a line may be.', { default: '64KiB', advanced: true }),
+    wait: duration('How long to wait for the target.', { default: '5s', advanced: true, shared: 'POD_WAIT' }),
+    others: listOf(url)('Further targets.', { optional: true, advanced: true }),
+    match: regex('Which lines to send.', { default: 'a|b', advanced: true }),
+  },
+  ports: { lines: 'listen', control: 'control' },
+  volumes: { '/tls': 'Holds tls.crt and tls.key.', '/etc/rules.d': 'Holds the rules.' },
+  metrics: {
+    lines: counter('lines_total', 'Lines sent, by outcome: sent | dropped.', ['outcome']),
+    waiting: gauge('waiting_lines', 'Lines that wait.'),
+    took: histogram('send_duration_seconds', 'Time to send a line.', [], [0.1, 1]),
+  },
+  start: async () => ({ async [Symbol.asyncDispose]() {} }),
+})
