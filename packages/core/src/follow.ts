@@ -1,4 +1,4 @@
-import { accessSync, constants } from 'node:fs'
+import { closeSync, constants, openSync } from 'node:fs'
 import type { Notice } from './gates.ts'
 import type { Log } from './log.ts'
 import { counter, gauge, type Metrics } from './metrics.ts'
@@ -9,7 +9,7 @@ export function requireFile(contents: FileContents, path: string): Buffer {
   const content = contents.get(path)
   if (content !== undefined) return content
   try {
-    accessSync(path, constants.R_OK)
+    closeSync(openSync(path, constants.O_RDONLY | constants.O_NONBLOCK))
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'EACCES') throw new Error(`${path} may not be read by this user: change its owner or mode`)

@@ -133,7 +133,7 @@ function unknownVariables(container: Container, env: Inputs['env']): string[] {
     .filter((name) => env[name])
     .filter((name) => name.startsWith(container.prefix) && !known.includes(name))
     .filter((name) => !isKubernetesServiceVariable(name))
-    .map((name) => `${name} is no parameter of ${container.name}${suggestion(name, known)}`)
+    .map((name) => `${name} is no parameter of ${container.name}${suggestion(name, known, container.prefix)}`)
 }
 
 interface Flags {
@@ -166,7 +166,9 @@ function readFlags(container: Container, argv: readonly string[]): Flags {
     doubtful = param === undefined || param.facts.secret === true
     if (param === undefined || (negated && !isSwitch(param))) {
       const known = [...byFlag.values()].filter(({ facts }) => !facts.secret).map(({ flag }) => flag)
-      problems.push(`${token.rawName} is no flag of ${container.name}${suggestion(token.rawName, known)}`)
+      problems.push(
+        `${token.rawName} is no flag of ${container.name}${suggestion(token.rawName, known, '--')}`,
+      )
     } else if (param.facts.secret) {
       problems.push(
         `${param.flag} is a secret, which the process list would show: set ${param.variable} or ${param.variable}_FILE`,
@@ -196,11 +198,11 @@ const isSwitch = (param: NamedParam): boolean => param.kind.schema.type === 'boo
 /** `password=...` without its dashes must not show what follows. */
 const strayText = (arg = ''): string => quote(maskCredentials(arg).replace(/=.*/s, '=...'))
 
-function suggestion(name: string, known: readonly string[]): string {
+function suggestion(name: string, known: readonly string[], prefix: string): string {
   // Names come from outside and the distance is quadratic.
   const [nearest] = (name.length > 128 ? [] : known)
     .map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
-    .filter(({ candidate, distance }) => distance <= Math.max(2, candidate.length / 4))
+    .filter(({ candidate, distance }) => distance <= Math.max(2, (candidate.length - prefix.length) / 4))
     .sort((a, b) => a.distance - b.distance)
   return nearest === undefined ? '; see --help' : `: did you mean ${nearest.candidate}?`
 }

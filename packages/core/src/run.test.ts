@@ -200,7 +200,7 @@ describe('a start that fails', () => {
     expect(JSON.parse(stdout)).toMatchObject({
       level: 'error',
       msg: 'start failed',
-      error: 'StartError: TEST_BOX_LABEL names nobody: choose another',
+      error: 'TEST_BOX_LABEL names nobody: choose another',
     })
   })
 

@@ -44,7 +44,7 @@ async function serve(container: Container, resolved: Resolved): Promise<never> {
   const log = createLog({ container: container.name, level, format, secrets: resolved.secrets, write })
   const stop = stopSignal()
   const crash = (error: unknown) => {
-    log.error('crashed', { error: error instanceof Error ? (error.stack ?? error.message) : String(error) })
+    log.error('crashed', { error: stackOf(error) })
     process.exit(exitCodes.failed)
   }
   process.on('uncaughtException', crash)
@@ -68,12 +68,12 @@ async function serve(container: Container, resolved: Resolved): Promise<never> {
 
 /** What the user can mend is said in one line; anything else is a defect of ours and needs its stack. */
 function failStart(log: Log, error: unknown): never {
-  const known = error instanceof StartError
-  log.error('start failed', {
-    error: known || !(error instanceof Error) ? String(error) : (error.stack ?? error.message),
-  })
+  log.error('start failed', { error: error instanceof StartError ? error.message : stackOf(error) })
   return process.exit(exitCodes.failed)
 }
+
+const stackOf = (error: unknown): string =>
+  error instanceof Error ? (error.stack ?? error.message) : String(error)
 
 /** Aborts at the first SIGTERM or SIGINT, or when the program that started this one has gone; the second ends at once. */
 function stopSignal(): AbortSignal {
