@@ -73,6 +73,11 @@ describe('drainWithin', () => {
     expect(calls).toEqual(['drain', 'dispose'])
   })
 
+  it('goes on without a mechanism that cannot be cut off', async () => {
+    const running: Running = { [Symbol.asyncDispose]: () => new Promise(() => undefined) }
+    expect(await drainWithin(running, ample)).toBe('cut off')
+  })
+
   it('a drain that fails after its deadline breaks nothing', async () => {
     const work = Promise.withResolvers<void>()
     const { running } = mechanism(() => work.promise)

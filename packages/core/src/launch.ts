@@ -105,6 +105,8 @@ export async function launch(
     stop.abort()
     log.info('draining', { deadlineMs: values.drain })
     const outcome = await drainWithin(work, values.drain)
+    // Disposed of already, as far as it could be.
+    running = undefined
     log.info('drained', { outcome })
     return outcome
   }

@@ -84,7 +84,7 @@ function readFile(path: string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch {
-    // Not Linux, or hidden: the metric is left out.
+    // Not Linux, or hidden: the metric stays at 0.
     return ''
   }
 }
