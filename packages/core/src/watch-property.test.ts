@@ -2,14 +2,17 @@ import {
   appendFileSync,
   linkSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
+  readlinkSync,
+  realpathSync,
   renameSync,
   rmSync,
   symlinkSync,
   unlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { basename, dirname, isAbsolute, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -37,7 +40,7 @@ const actions = {
     renameSync(`${at}.fresh`, at)
   },
   unlink: ({ at }: Places) => unlinkSync(at),
-  mkdir: ({ at }: Places) => mkdirSync(at, { recursive: true }),
+  mkdir: ({ at }: Places) => mkdirSync(at),
   remove: ({ at }: Places) => rmSync(at, { recursive: true }),
   rename: ({ at, to }: Places) => renameSync(at, to),
   hardlink: ({ at, to }: Places) => linkSync(at, to),
@@ -47,11 +50,38 @@ const actions = {
 
 async function perform(root: string, step: Step): Promise<void> {
   if (step.kind === 'wait') return sleep(step.ms)
-  const { at, to, text } = step
+  const { text } = step
+  const [at, to] = [join(root, step.at), join(root, step.to)]
+  // Links with `..` may lead out of the tree once they are moved: nothing outside may be touched.
+  if (!staysInside(root, at) || (!linking.has(step.kind) && !staysInside(root, to))) return
+  // Much is impossible at the moment.
+  attempt(() => actions[step.kind]({ at, to, text, target: step.to.replace('ROOT', root) }))
+}
+
+/** The actions whose second place is the text of a link. */
+const linking: ReadonlySet<string> = new Set(['symlink', 'flip'])
+
+/** Whether what is done to a path, through every link on the way and at its end, is done below the root. */
+function staysInside(root: string, path: string): boolean {
+  let place = path
+  for (let links = 0; links <= 40; links++) {
+    const directory = attempt(() => realpathSync.native(dirname(place)))
+    if (directory === undefined) return false
+    const here = join(directory, basename(place))
+    if (!here.startsWith(`${root}/`)) return false
+    const target = attempt(() => readlinkSync(here))
+    if (target === undefined) return true
+    // Not normalized: `y/..` is the parent of where `y` leads.
+    place = isAbsolute(target) ? target : `${directory}/${target}`
+  }
+  return false
+}
+
+function attempt<T>(action: () => T): T | undefined {
   try {
-    actions[step.kind]({ at: join(root, at), to: join(root, to), text, target: to.replace('ROOT', root) })
+    return action()
   } catch {
-    // Impossible at the moment.
+    return undefined
   }
 }
 
@@ -71,13 +101,7 @@ function stepsOn(places: readonly string[], targets: readonly string[]): fc.Arbi
   return fc.array(step, { minLength: 1, maxLength: 20 })
 }
 
-function fresh(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return undefined
-  }
-}
+const fresh = (path: string): string | undefined => attempt(() => readFileSync(path, 'utf8'))
 
 const directories = ['a', 'b', 'c']
 const flat = directories.flatMap((name) => [name, `${name}/x`, `${name}/y`])
@@ -99,16 +123,18 @@ describe('whatever is done to a tree', () => {
       await fc.assert(
         fc.asyncProperty(fc.array(steps, { minLength: 1, maxLength: 4 }), async (phases) => {
           using scratch = new Scratch()
-          scratch.write('a/x', 'start')
-          mkdirSync(scratch.at('b'))
-          const paths = names.map((name) => scratch.at(name))
+          scratch.write('root/a/x', 'start')
+          mkdirSync(scratch.at('root/b'))
+          const root = realpathSync.native(scratch.at('root'))
+          const paths = names.map((name) => join(root, name))
           await using recorder = await Recorder.of(paths, { ...options, quietMs: 3, maxWaitMs: 20 }, watch)
           for (const phase of phases) {
-            for (const step of phase) await perform(scratch.path, step)
+            for (const step of phase) await perform(root, step)
             for (const path of paths) await recorder.sees(path, fresh(path))
           }
           const reports = recorder.changes.map((contents) => JSON.stringify([...contents]))
           expect(reports.filter((report, i) => report === reports[i - 1])).toEqual([])
+          expect(readdirSync(scratch.path)).toEqual(['root'])
         }),
         { numRuns: 40, endOnFailure: true },
       )

@@ -42,8 +42,9 @@ export class ClientConnection {
     }
     const waiting = this.#waiting.push(exchange)
     if (waiting >= this.#limits.pipelinedMost) this.socket.destroy()
-    // Later, because Node resumes the socket at the end of each message in the chunk that it is parsing.
-    else if (waiting === this.#limits.pipelinedPause) setImmediate(() => this.#pauseIfCrowded())
+    // Behind the ticks of this turn, in which Node resumes the socket for each message that has ended; but before
+    // the next turn, because the system may give dozens of chunks in one.
+    else if (waiting >= this.#limits.pipelinedPause) queueMicrotask(() => this.#pauseIfCrowded())
   }
 
   #pauseIfCrowded(): void {

@@ -3,26 +3,9 @@ import type { Socket } from 'node:net'
 import { type Answer, BAD_GATEWAY, GATEWAY_TIMEOUT, sendAnswer } from './answer.ts'
 import { responseHeaders, trailerPairs, valuesOf } from './headers.ts'
 import { onlyChunked } from './refuse.ts'
+import type { Outcome, RequestReport } from './report.ts'
 import { announcesBody, requestHead } from './request-head.ts'
 import { type Upstream, UpstreamTimeout } from './upstream.ts'
-
-/**
- * How a request ended: `complete`, answered by the application to the last byte; `client-aborted`, the client left
- * or stalled; `upstream-failed`, the application was unreachable, broke off or spoke no HTTP; `upstream-timeout`, it
- * let a deadline pass; `refused`, the request was malformed, oversize, too slow or not for us.
- */
-export type Outcome = 'complete' | 'client-aborted' | 'upstream-failed' | 'upstream-timeout' | 'refused'
-
-export interface RequestReport {
-  /** `-` when the request could not be read. */
-  method: string
-  /** What the client was told; 499 when it left before. */
-  status: number
-  durationMs: number
-  outcome: Outcome
-  /** Why, where the outcome is not `complete`; for the log, not for the client. */
-  error: Error | undefined
-}
 
 /** Where an upgraded connection goes on. */
 export interface Switch {
@@ -122,11 +105,18 @@ export class Exchange {
       return
     }
     this.#request = request
+    this.#listenTo(request)
+    this.#startResponseTimer()
+    if (this.#hasBody) this.#sendBody(request)
+    else request.end()
+  }
+
+  #listenTo(request: ClientRequest): void {
     let bytesBefore = 0
     request.once('socket', (socket) => {
       bytesBefore = socket.bytesRead
     })
-    request.on('error', (error: NodeJS.ErrnoException) => {
+    request.on('error', (error) => {
       const untouched = request.reusedSocket && request.socket?.bytesRead === bytesBefore
       if (untouched && this.#mayRepeat(error)) this.#send('fresh')
       else this.#onUpstreamError(error)
@@ -139,9 +129,6 @@ export class Exchange {
       this.#onUpstreamError(new Error('the connection was closed without a response'))
     })
     this.#listenForSwitch(request)
-    this.#startResponseTimer()
-    if (this.#hasBody) this.#sendBody(request)
-    else request.end()
   }
 
   #sendBody(request: ClientRequest): void {
@@ -177,8 +164,8 @@ export class Exchange {
 
   // The application has closed a kept connection just when we used it: with nothing of a response come, the
   // request was most likely not read, and repeating an idempotent one does no harm (RFC 9110 9.2.2).
-  #mayRepeat(error: NodeJS.ErrnoException): boolean {
-    const reset = error.code === 'ECONNRESET' || error.code === 'EPIPE'
+  #mayRepeat(error: Error): boolean {
+    const reset = hasCode(error, 'ECONNRESET') || hasCode(error, 'EPIPE')
     return reset && !this.#hasBody && !this.#settled && IDEMPOTENT.has(this.#req.method ?? '')
   }
 

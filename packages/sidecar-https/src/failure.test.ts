@@ -15,7 +15,7 @@ import {
   scriptedApp,
   startWorld,
   tcpApp,
-  unacceptingPort,
+  unaccepting,
   until,
 } from './test-support.ts'
 
@@ -121,13 +121,13 @@ describe('an application that is slow', () => {
 
   test('has its whole time from the last byte of the request', async () => {
     const app = await httpApp((req, res) => {
-      req.resume().on('end', () => setTimeout(() => res.end('in time'), 400))
+      req.resume().on('end', () => setTimeout(() => res.end('punctual'), 400))
     })
     await using world = await startWorld(app, { responseTimeoutMs: 600 })
     using client = await rawClient(world.port)
     client.socket.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n')
     setTimeout(() => client.socket.write('body'), 400)
-    await client.until('in time')
+    await client.until('punctual')
   })
 
   test('is a 504 when it does not read the body', async () => {
@@ -141,7 +141,7 @@ describe('an application that is slow', () => {
   })
 
   test('to accept a connection is a 504 at that deadline', async () => {
-    await using app = await unacceptingPort()
+    await using app = await unaccepting()
     const target = new URL(`http://127.0.0.1:${app.port}`)
     await using world = await startWorld(await httpApp(() => undefined), { target, connectTimeoutMs: 200 })
     expect((await ask(world.port)).status).toBe(504)

@@ -342,6 +342,15 @@ describe('pipelined requests', () => {
     expect(most).toBe(1)
   })
 
+  test('are all answered, however many they are, since they are read no faster', async () => {
+    await using world = await startWorld(await httpApp((req, res) => res.end(`[${req.url}]`)))
+    const filler = 'c'.repeat(500)
+    const paths = Array.from({ length: 2_000 }, (_, index) => `/${index}`)
+    const requests = paths.map((path) => `GET ${path} HTTP/1.1\r\nHost: a\r\nCookie: ${filler}\r\n`)
+    const answer = await exchangeRaw(world.port, `${requests.join('\r\n')}Connection: close\r\n\r\n`)
+    expect([...answer.matchAll(/\[(\S+)\]/g)].map(([, path]) => path)).toEqual(paths)
+  })
+
   test('without end stop being read while the first is not answered', async () => {
     await using world = await startWorld(await httpApp(() => undefined))
     using client = await rawClient(world.port)

@@ -11,10 +11,11 @@ import {
 } from './answer.ts'
 import { allClosed } from './closed.ts'
 import { ClientConnection } from './connection.ts'
-import { Exchange, type RequestReport } from './exchange.ts'
+import { Exchange } from './exchange.ts'
 import type { Limits } from './limits.ts'
 import { refusal } from './refuse.ts'
-import { openTunnel, type TunnelReport } from './tunnel.ts'
+import type { RequestReport, TunnelReport } from './report.ts'
+import { openTunnel } from './tunnel.ts'
 import { Upstream } from './upstream.ts'
 
 export interface ForwarderOptions {

@@ -83,6 +83,15 @@ describe('a request that two servers could read differently never reaches the ap
   })
 })
 
+test('CONNECT leaves no connection behind', async () => {
+  await using world = await startWorld(await hello(), { limits: { lingerMs: 60_000 } })
+  using client = await rawClient(world.port, { allowHalfOpen: true })
+  client.socket.write('CONNECT b:443 HTTP/1.1\r\nHost: b:443\r\n\r\nbytes meant')
+  await client.until('HTTP/1.1 501 ')
+  client.socket.end('for b')
+  await until(() => world.sidecar.openConnections === 0, 'the connection is gone')
+})
+
 describe('the bytes behind a request', () => {
   test('are the next request, not a part of the body', async () => {
     const seen: string[] = []

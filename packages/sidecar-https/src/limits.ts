@@ -11,7 +11,6 @@ export interface Limits {
   halfClosedMs: number
   tcpKeepAliveMs: number
   poolIdleMs: number
-  probeMs: number
   pipelinedPause: number
   pipelinedMost: number
 }
@@ -40,8 +39,6 @@ export const LIMITS: Limits = {
   // Below the 5 s after which a Node application closes an idle connection; a request that is not idempotent
   // cannot be repeated when it meets that moment.
   poolIdleMs: 4_000,
-  // How long a socket file has to show that somebody still accepts on it.
-  probeMs: 1_000,
   // Requests of one connection waiting for the one before, at which it is no longer read.
   pipelinedPause: 8,
   // Requests may be so small that thousands are in what was read already: then the connection is cut.

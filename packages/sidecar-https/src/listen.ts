@@ -9,15 +9,11 @@ export type ListenAddress = { host: string; port: number } | { path: string }
  * Starts to accept and gives the actual address. Rejects with the system's error, such as `EADDRINUSE`. A socket
  * file that a dead process has left is replaced; one on which somebody accepts is not, nor is any other file.
  */
-export async function listen(
-  server: Server,
-  address: ListenAddress,
-  probeMs: number,
-): Promise<ListenAddress> {
+export async function listen(server: Server, address: ListenAddress): Promise<ListenAddress> {
   try {
     await listenOnce(server, address)
   } catch (error) {
-    if (!('path' in address) || !(await isStale(error, address.path, probeMs))) throw error
+    if (!('path' in address) || !(await isStale(error, address.path))) throw error
     await unlink(address.path)
     await listenOnce(server, address)
   }
@@ -32,19 +28,17 @@ async function listenOnce(server: Server, address: ListenAddress): Promise<void>
   await listening
 }
 
-async function isStale(error: unknown, path: string, probeMs: number): Promise<boolean> {
+async function isStale(error: unknown, path: string): Promise<boolean> {
   const inUse = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
   if (!inUse || !(await lstat(path)).isSocket()) return false
   const probe = connect({ path })
-  const timer = setTimeout(() => probe.destroy(), probeMs)
   try {
     await once(probe, 'connect')
     return false
   } catch (refused) {
-    // Anything else, such as EACCES or a full backlog, says that somebody may be there.
+    // Anything else, such as EACCES or the EAGAIN of a full backlog, says that somebody may be there.
     return refused instanceof Error && 'code' in refused && refused.code === 'ECONNREFUSED'
   } finally {
-    clearTimeout(timer)
     probe.destroy()
   }
 }

@@ -21,6 +21,7 @@ import {
   rawClient,
   startWorld,
   tcpApp,
+  unaccepting,
   until,
 } from './test-support.ts'
 
@@ -204,6 +205,27 @@ describe('a Unix socket', () => {
     await expect(startWorld(app, { listen: { path } })).rejects.toMatchObject({ code: 'EADDRINUSE' })
     expect(await text(connect(path))).toBe('other')
     other.close()
+  })
+
+  test('on which somebody is too busy to accept is left to him', async () => {
+    const path = join(directory, 'four.sock')
+    await using _busy = await unaccepting({ path })
+    await using app = await hello()
+    await expect(startWorld(app, { listen: { path } })).rejects.toMatchObject({ code: 'EADDRINUSE' })
+    expect(existsSync(path)).toBe(true)
+  })
+
+  test('closes at once what finishes its handshake only while draining', async () => {
+    const path = join(directory, 'five.sock')
+    await using world = await startWorld(await hello(), { listen: { path } })
+    const [early, late] = [connect(path), connect(path)]
+    await until(() => world.sidecar.openConnections === 2, 'two connections')
+    const drained = world.sidecar.drain()
+    await until(() => world.sidecar.openConnections === 1, 'one of them cut')
+    for (const socket of [early, late]) {
+      connectTls({ socket, rejectUnauthorized: false }).on('error', () => undefined)
+    }
+    await drained
   })
 
   test('is not made in the place of another file', async () => {

@@ -3,11 +3,10 @@ import type { Socket } from 'node:net'
 import { createServer, type SecureContextOptions, type Server } from 'node:tls'
 import { type CertificateInfo, inspectKeyPair, type KeyPair } from './certificate.ts'
 import { allClosed } from './closed.ts'
-import type { RequestReport } from './exchange.ts'
 import { createForwarder, type Forwarder } from './forward.ts'
 import { LIMITS, type Limits } from './limits.ts'
 import { type ListenAddress, listen } from './listen.ts'
-import type { TunnelReport } from './tunnel.ts'
+import type { RequestReport, TunnelReport } from './report.ts'
 
 export interface HttpsSidecarOptions {
   listen: ListenAddress
@@ -66,11 +65,11 @@ export async function startWithLimits(options: HttpsSidecarOptions, limits: Limi
 class TlsSidecar implements HttpsSidecar {
   address: ListenAddress
   readonly #options: HttpsSidecarOptions
-  readonly #limits: Limits
   readonly #forwarder: Forwarder
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
-  readonly #handshakes = new Map<string, Handshake>()
+  /** By peer: the plain connection that is accepted and the secure one that comes of it are two objects. */
+  readonly #handshaking = new Map<string, Socket>()
   #pair: PemPair
   #info: CertificateInfo
   #gone: Promise<void> | undefined
@@ -78,7 +77,6 @@ class TlsSidecar implements HttpsSidecar {
   constructor(options: HttpsSidecarOptions, limits: Limits) {
     this.address = options.listen
     this.#options = options
-    this.#limits = limits
     this.#info = inspectKeyPair(options.certificate)
     const pair = toText(options.certificate)
     this.#pair = pair
@@ -95,7 +93,7 @@ class TlsSidecar implements HttpsSidecar {
   }
 
   async listen(): Promise<void> {
-    this.address = await listen(this.#server, this.#options.listen, this.#limits.probeMs)
+    this.address = await listen(this.#server, this.#options.listen)
     // Such as EMFILE on accept: one connection fails, not the sidecar.
     this.#server.on('error', (error) => this.#options.onHandshakeError?.(error))
     this.#options.onCertificate?.(this.#info)
@@ -125,7 +123,7 @@ class TlsSidecar implements HttpsSidecar {
   drain(): Promise<void> {
     const gone = this.#stopAccepting()
     // Nothing was asked on them yet, so a client loses nothing by connecting again elsewhere.
-    for (const handshake of this.#handshakes.values()) handshake.cut()
+    for (const socket of this.#handshaking.values()) socket.destroy()
     this.#forwarder.drain()
     return gone
   }
@@ -151,44 +149,24 @@ class TlsSidecar implements HttpsSidecar {
 
   #watchConnections(): void {
     this.#server.on('connection', (socket: Socket) => {
+      const peer = peerOf(socket)
       this.#sockets.add(socket)
-      const deadline = this.#limitHandshake(socket)
+      this.#handshaking.set(peer, socket)
       socket.once('close', () => {
         this.#sockets.delete(socket)
-        deadline?.[Symbol.dispose]()
+        if (this.#handshaking.get(peer) === socket) this.#handshaking.delete(peer)
       })
     })
     this.#server.on('secureConnection', (socket) => {
-      this.#handshakes.get(peerOf(socket) ?? '')?.[Symbol.dispose]()
+      this.#handshaking.delete(peerOf(socket))
       this.#forwarder.serve(socket)
     })
     this.#server.on('tlsClientError', (error, socket) => {
+      // Node leaves a connection open whose time for the handshake is over.
       socket.destroy()
       this.#options.onHandshakeError?.(error)
     })
   }
-
-  // Node's own limit begins anew with each byte, so that a client could spread a handshake over a day. On a Unix
-  // socket it is the only one, because there the two objects of a connection cannot be told to be the same.
-  #limitHandshake(socket: Socket): Handshake | undefined {
-    const peer = peerOf(socket)
-    if (peer === undefined) return undefined
-    const timer = setTimeout(() => socket.destroy(), this.#limits.handshakeMs)
-    const handshake = {
-      cut: () => socket.destroy(),
-      [Symbol.dispose]: () => {
-        clearTimeout(timer)
-        if (this.#handshakes.get(peer) === handshake) this.#handshakes.delete(peer)
-      },
-    }
-    this.#handshakes.set(peer, handshake)
-    return handshake
-  }
-}
-
-/** Disposed when it has succeeded or the connection is gone. */
-interface Handshake extends Disposable {
-  cut(): void
 }
 
 interface PemPair {
@@ -244,9 +222,10 @@ function usable<T>(use: () => T): T {
   }
 }
 
-/** Undefined on a Unix socket, where a handshake is known by nothing. */
-function peerOf(socket: Socket): string | undefined {
-  return socket.remotePort === undefined ? undefined : `${socket.remoteAddress} ${socket.remotePort}`
+// Peers on a Unix socket have no address: there, a handshake that is not finished may be missed by drain(), which
+// then waits for its time limit.
+function peerOf(socket: Socket): string {
+  return `${socket.remoteAddress} ${socket.remotePort}`
 }
 
 function refuseBadTarget(target: URL): void {

@@ -11,7 +11,7 @@ import {
 import { setTimeout as delay } from 'node:timers/promises'
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
 import { Worker } from 'node:worker_threads'
-import type { CertificateInfo, RequestReport, TunnelReport } from './index.ts'
+import type { CertificateInfo, ListenAddress, RequestReport, TunnelReport } from './index.ts'
 import { LIMITS, type Limits } from './limits.ts'
 import { selfSigned } from './self-signed.ts'
 import { type HttpsSidecar, type HttpsSidecarOptions, startWithLimits } from './sidecar.ts'
@@ -167,22 +167,23 @@ export async function closedPort(): Promise<number> {
 // A thread that listens and then sleeps: the kernel lets in the few connections that its queue holds.
 const UNACCEPTING = `
   const { createServer } = require('node:net')
-  const { parentPort } = require('node:worker_threads')
-  const server = createServer().listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
-    parentPort.postMessage(server.address().port)
+  const { parentPort, workerData } = require('node:worker_threads')
+  const server = createServer().listen({ ...workerData, backlog: 1 }, () => {
+    parentPort.postMessage(server.address())
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
   })`
 
-/** A port on which connecting takes for ever. */
-export async function unacceptingPort(): Promise<AsyncDisposable & { port: number }> {
-  const thread = new Worker(UNACCEPTING, { eval: true })
-  const [port] = (await once(thread, 'message')) as [number]
-  const sockets = Array.from({ length: 4 }, () =>
-    connectTcp({ port, host: '127.0.0.1' }).on('error', () => undefined),
-  )
+/** An address on which connecting takes for ever, or on a Unix socket is put off by the system. */
+export async function unaccepting(
+  listen: ListenAddress = { host: '127.0.0.1', port: 0 },
+): Promise<AsyncDisposable & { port: number }> {
+  const thread = new Worker(UNACCEPTING, { eval: true, workerData: listen })
+  const [address] = (await once(thread, 'message')) as [AddressInfo | string]
+  const target = typeof address === 'string' ? { path: address } : { host: '127.0.0.1', port: address.port }
+  const sockets = Array.from({ length: 4 }, () => connectTcp(target).on('error', () => undefined))
   await settled(() => sockets.filter((socket) => !socket.connecting).length)
   return {
-    port,
+    port: typeof address === 'string' ? 0 : address.port,
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy()
       await thread.terminate()

@@ -3,16 +3,7 @@ import type { Socket } from 'node:net'
 import type { Switch } from './exchange.ts'
 import { pairs, responseHeaders } from './headers.ts'
 import type { Limits } from './limits.ts'
-
-/** `closed`: both sides ended; the others: one side vanished, and the other was cut off for it. */
-export type TunnelOutcome = 'closed' | 'client-lost' | 'upstream-lost'
-
-export interface TunnelReport {
-  durationMs: number
-  bytesFromClient: number
-  bytesToClient: number
-  outcome: TunnelOutcome
-}
+import type { TunnelOutcome, TunnelReport } from './report.ts'
 
 export interface TunnelOptions {
   client: Socket
@@ -56,7 +47,11 @@ export function openTunnel({ client, clientHead, switched, limits, onEnd }: Tunn
   }
 
   // What is lost on one side shall look lost on the other, not ended. TLS has no reset, but a missing goodbye.
-  const cutApp = () => (app.writableEnded ? app.destroy() : app.resetAndDestroy())
+  const cutApp = () => {
+    // A socket that has sent its end cannot be reset.
+    if (app.writableEnded) app.destroy()
+    else app.resetAndDestroy()
+  }
   const cutClient = () => client.destroy()
   watch(client, cutApp, 'client-lost')
   watch(app, cutClient, 'upstream-lost')
