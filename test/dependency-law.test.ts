@@ -37,7 +37,7 @@ describe('the dependency law', () => {
           const allowed = (target: string) =>
             target.startsWith('./') ||
             target.startsWith('node:') ||
-            /^@outrider\/(http-forward|resp|hash-ring)$/.test(target)
+            /^@outrider\/(listen|http-forward|resp|hash-ring)$/.test(target)
           return imports.filter((target) => !allowed(target)).map((target) => `${file} imports ${target}`)
         }),
     )

@@ -1,5 +1,5 @@
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { listen } from '@outrider/listen'
 import express, { type ErrorRequestHandler, type Request, type RequestHandler } from 'express'
 import { adminPage } from './admin-page.ts'
 import type { Container } from './container.ts'
@@ -63,17 +63,11 @@ export async function startAdmin(options: AdminOptions): Promise<AdminServer> {
     adminApp(options),
   )
   server.maxConnections = maxConnections
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    const { listen } = options
-    if ('path' in listen) server.listen(listen.path, resolve)
-    else server.listen({ port: listen.port, ...(listen.host === '' ? {} : { host: listen.host }) }, resolve)
-  })
+  const address = await listen(server, options.listen)
   // A failure to accept one connection (EMFILE) must not end the process.
   server.on('error', () => undefined)
-  const bound = server.address() as AddressInfo | string
   return {
-    address: typeof bound === 'string' ? { path: bound } : { host: bound.address, port: bound.port },
+    address,
     async [Symbol.asyncDispose]() {
       const closed = new Promise((resolve) => server.close(resolve))
       server.closeAllConnections()

@@ -1,11 +1,11 @@
 import { constants } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { createServer, type SecureContextOptions, type Server } from 'node:tls'
+import { type ListenAddress, listen } from '@outrider/listen'
 import { type CertificateInfo, inspectKeyPair, type KeyPair } from './certificate.ts'
 import { allClosed } from './closed.ts'
 import { createForwarder, type Forwarder } from './forward.ts'
 import { LIMITS, type Limits } from './limits.ts'
-import { type ListenAddress, listen } from './listen.ts'
 import type { RequestReport, TunnelReport } from './report.ts'
 
 export interface HttpsSidecarOptions {

@@ -1,0 +1,1 @@
+export { type ListenAddress, listen } from './listen.ts'
