@@ -146,9 +146,7 @@ function adminApp({
   app.disable('etag')
   app.use((request, response, next) => {
     // RFC 9112, 3.2: two Host fields are two opinions on who is asked.
-    if (
-      request.rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host').length > 1
-    ) {
+    if ((request.headersDistinct['host']?.length ?? 0) > 1) {
       response.status(400).json({ error: 'more than one Host' })
       return
     }

@@ -220,6 +220,24 @@ describe('what the operating system refuses', () => {
     expect(opened).toEqual([scratch.at('volume'), path, scratch.at('volume'), path])
   })
 
+  test('a directory removed just before it is watched is no error, and seen when it is back', async () => {
+    using scratch = new Scratch()
+    const path = scratch.write('a/file', 'old')
+    const late: WatchFunction = (place, ...rest) => {
+      if (place === scratch.at('a') && readdirSync(scratch.path).includes('late')) {
+        rmSync(scratch.at('late'))
+        rmSync(place, { recursive: true })
+      }
+      return fsWatch(place, ...rest)
+    }
+    scratch.write('late', '')
+    await using recorder = await Recorder.of([path], { pollMs: never }, late)
+    expect(recorder.text(path)).toBeUndefined()
+    scratch.write('a/file', 'new')
+    await recorder.sees(path, 'new')
+    expect(recorder.errors).toEqual([])
+  })
+
   test('what is made in a directory just before it is watched is watched too', async () => {
     using scratch = new Scratch()
     mkdirSync(scratch.at('a'))

@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from 'node:fs'
+import { renameSync, rmSync, writeFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { Scratch } from './watch-fixture.ts'
 import { readingOf } from './watch-reading.ts'
@@ -26,6 +26,27 @@ test('a file whose metadata have been the same for longer than any clock is coar
   const second = await readingOf(path, sighting, old, options)
   rmSync(path)
   expect(await readingOf(path, sighting, second, options)).toBe(second)
+})
+
+test('a file of which another was read than the one sighted is read again', async () => {
+  using scratch = new Scratch()
+  const path = scratch.write('file', 'one')
+  const sighting = await sight(path, options.maxBytes)
+  const first = await readingOf(path, sighting, undefined, options)
+  renameSync(scratch.write('fresh', 'two'), path)
+  const second = await readingOf(path, sighting, { ...first, since: first.since - 10_000 }, options)
+  expect(second.content?.toString()).toBe('two')
+  expect(second.trusted).toBe(false)
+})
+
+test('a file is read again when that is asked for, whatever its metadata say', async () => {
+  using scratch = new Scratch()
+  const path = scratch.write('file', 'one')
+  const sighting = await sight(path, options.maxBytes)
+  const first = await readingOf(path, sighting, undefined, options)
+  writeFileSync(path, 'two')
+  const second = await readingOf(path, sighting, { ...first, trusted: true }, { ...options, reread: true })
+  expect(second.content?.toString()).toBe('two')
 })
 
 test('a file whose metadata do not give its size, as in /proc, is read every time', async () => {
