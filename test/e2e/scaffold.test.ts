@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -26,10 +26,15 @@ it('npm run new -- sidecar-demo gives a container that passes lint, types and co
   const made = await npm('run', 'new', '--', 'sidecar-demo')
   expect(made.stdout).toContain('packages/sidecar-demo is ready')
   await npm('run', 'lint')
-  const args = ['--testNamePattern', 'sidecar-demo|line 18|line 19|A request body', '--reporter=json']
+  const args = [
+    '--testNamePattern',
+    'sidecar-demo|line 18|line 19|A request body',
+    '--reporter=json',
+    '--outputFile=report.json',
+  ]
   // What failed is in the report, and more telling than the exit code.
-  const { stdout } = await npm('test', '--', ...args).catch((error: { stdout: string }) => error)
-  const report = JSON.parse(stdout.slice(stdout.indexOf('{"'))) as {
+  await npm('test', '--', ...args).catch(() => undefined)
+  const report = JSON.parse(readFileSync(join(copy, 'report.json'), 'utf8')) as {
     testResults: { assertionResults: { fullName: string; ancestorTitles: string[]; status: string }[] }[]
   }
   const results = report.testResults.flatMap(({ assertionResults }) => assertionResults)
