@@ -1,10 +1,13 @@
 import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
-import type { Addresses } from '@outrider/core/testing'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Addresses, FileSet } from '@outrider/core/testing'
 import { expect } from 'vitest'
 import { forEveryContainer, line } from '../support/contract.ts'
 import { until } from '../support/program.ts'
-import { listeningOn, socketCount } from '../support/sockets.ts'
+import { descriptors, listeningOn, socketCount } from '../support/sockets.ts'
 
 forEveryContainer((subject) => {
   line(11, 'it is ready as soon as it says "started", waiting for nothing outside', async () => {
@@ -103,6 +106,34 @@ forEveryContainer((subject) => {
       for (const socket of await openAll(at, 100)) socket.resetAndDestroy()
     await until('all connections gone', () => socketCount(program.pid) <= before)
     await subject.fixture.work(at)
+  })
+
+  line(14, 'twenty reloads leave no descriptor behind', async () => {
+    const { files } = subject.fixture
+    if (files === undefined) return
+    const directory = mkdtempSync(join(tmpdir(), 'outrider-'))
+    const place = (set: FileSet) => {
+      for (const [name, text] of Object.entries(set)) writeFileSync(join(directory, name), text)
+    }
+    place(files.good[0])
+    const env = Object.fromEntries(
+      files.params.map((name) => [subject.variable(name), join(directory, name)]),
+    )
+    const program = await subject.start(env)
+    const at = await program.addresses()
+    let seen = await files.observe(at)
+    const before = descriptors(program.pid).length
+    for (let round = 1; round <= 20; round++) {
+      place(files.good[round % 2 === 0 ? 0 : 1])
+      // Looks at once, without waiting for the quiet after the change.
+      program.signal('SIGHUP')
+      seen = await until('the other files in use', async () => {
+        const now = await files.observe(at)
+        return now !== seen && now
+      })
+    }
+    await until('as many descriptors as before', () => descriptors(program.pid).length <= before)
+    rmSync(directory, { recursive: true })
   })
 
   line(15, 'each line of the log is a JSON object with time, level, container and msg', async () => {
