@@ -224,8 +224,8 @@ for (const hop of ['first', 'second', 'third', 'last']) {
 }
 
 const means = [
-  ['events alone', { pollMs: never }, undefined],
-  ['polling alone', { pollMs: 30 }, inert],
+  ['events alone', { pollMs: never, quietMs: 20 }, undefined],
+  ['polling alone', { pollMs: 20, quietMs: 20 }, inert],
 ] as const
 
 describe.each(means)('by %s', (_, options, watch) => {
