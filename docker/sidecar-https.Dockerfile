@@ -41,6 +41,6 @@ LABEL io.outrider.definition='{"name":"sidecar-https","pattern":"sidecar","summa
 
 USER 65532:65532
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=5s --timeout=3s --start-period=5s \
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
   CMD ["/usr/bin/node","/app/main.js","--probe","ready"]
 ENTRYPOINT ["/usr/bin/node","/app/main.js"]

@@ -35,9 +35,10 @@ function published(file: string): Json {
       return [name, built === source ? source : { types: built.replace(/\.js$/, '.d.ts'), default: built }]
     },
   )
-  const bin = Object.entries((manifest['bin'] ?? {}) as Record<string, string>).map(([name, file]) => [
+  // What the repository runs is a script that finds the pinned Node; who installs a package brings their own.
+  const bin = Object.keys((manifest['bin'] ?? {}) as Record<string, string>).map((name) => [
     name,
-    dist(file),
+    './dist/main.js',
   ])
   return {
     ...manifest,

@@ -22,6 +22,8 @@ if (command === undefined || command === '--help' || command === '-h' || command
   process.stdout.write(`outrider ${version} (node ${process.version})\n`)
 } else if (command === 'list') {
   process.stdout.write(await list())
+} else if (command === 'tour' && (rest.includes('--help') || rest.includes('-h'))) {
+  process.stdout.write(help)
 } else if (command === 'tour') {
   const stop = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {

@@ -14,13 +14,17 @@ export interface TourOptions {
   readonly write: (text: string) => void
 }
 
-const names = Object.keys(containers) as ContainerName[]
+const all = Object.keys(containers) as ContainerName[]
+/** The container that flags of the user's are for: the one that serves an application. */
+const serving: ContainerName = 'sidecar-https'
 
 /** Shows every container at work, in front of a legacy application or the user's; resolves with the exit code. */
 export async function tour({ args, program, stop, write }: TourOptions): Promise<number> {
   const own = args.length > 0
+  const names = own ? [serving] : all
   const children: Child[] = []
   let app: LegacyApp | undefined
+  const stopped = stop.aborted ? Promise.resolve(undefined) : once(stop, 'abort').then(() => undefined)
   try {
     write(
       `Outrider ${version}: ${names.length} container${names.length === 1 ? '' : 's'} as processes of this machine\n\n`,
@@ -33,15 +37,19 @@ export async function tour({ args, program, stop, write }: TourOptions): Promise
     for (const name of names) {
       const { default: container } = await containers[name]()
       const flags = app === undefined ? args : stopOf(container).flags(app.url)
-      const child = await startChild(program, [name, ...withFreeAdmin(flags)])
+      const starting = startChild(program, [name, ...withFreeAdmin(flags)])
+      const child = await Promise.race([starting, stopped])
+      if (child === undefined) return 1
       children.push(child)
       answered += await show(container, child, own, write)
     }
+    if (own && answered === 0) write(`  It stays up and serves the application as soon as that answers.\n\n`)
     write(`${answered} of ${names.length} answered. Ctrl-C drains and ends.\n`)
     // Somebody who puts a container in front of an application may start that one afterwards.
     if (answered < names.length && !own) return 1
-    const stopped = stop.aborted ? Promise.resolve() : once(stop, 'abort')
     await Promise.race([stopped, ...children.map(({ ended }) => ended)])
+    if (!stop.aborted)
+      write('\nA container has ended by itself:\n' + children.map(({ words }) => words()).join('\n'))
     return await drain(children, write)
   } catch (error) {
     write(`\n${(error as Error).message}\n`)
@@ -81,7 +89,9 @@ async function show(
 }
 
 async function drain(children: readonly Child[], write: TourOptions['write']): Promise<number> {
-  write('\nDraining ...\n')
+  write(
+    '\nDraining, until every request is answered or the deadline has come; Ctrl-C again ends at once ...\n',
+  )
   for (const child of children) child.drain()
   const codes = await Promise.all(children.map(({ ended }) => ended))
   const failed = codes.filter((code) => code !== 0).length

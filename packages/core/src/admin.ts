@@ -1,10 +1,12 @@
 import { createServer } from 'node:http'
+import type { Socket } from 'node:net'
 import { listen } from '@outrider/listen'
 import express, { type ErrorRequestHandler, type Request, type RequestHandler } from 'express'
 import { adminPage } from './admin-page.ts'
 import type { Container } from './container.ts'
 import type { Readiness } from './gates.ts'
 import { type Address, formatAddress } from './kinds.ts'
+import type { Log } from './log.ts'
 import { type MetricRegistry, openMetricsContentType, textContentType } from './metrics.ts'
 import { preferred } from './negotiate.ts'
 import type { ResolvedParam } from './resolve.ts'
@@ -16,6 +18,7 @@ export interface AdminOptions {
   readonly listen: Address
   readonly readiness: Readiness
   readonly registry: MetricRegistry
+  readonly log: Log
   /** Filled in by the start. */
   readonly addresses: Readonly<Record<string, Address>>
   readonly onDrain: () => void
@@ -62,10 +65,20 @@ export async function startAdmin(options: AdminOptions): Promise<AdminServer> {
     },
     adminApp(options),
   )
-  server.maxConnections = maxConnections
+  // One request a connection: who sends a thousand at once and reads no answer would fill the memory.
+  server.maxRequestsPerSocket = 1
+  server.timeout = requestTimeoutMs
+  const open = new Set<Socket>()
+  server.on('connection', (socket) => {
+    open.add(socket)
+    socket.once('close', () => open.delete(socket))
+    // The oldest goes, not the newest: a probe is answered at once, and who sits there silently is no probe.
+    const [oldest] = open
+    if (open.size > maxConnections) oldest?.destroy()
+  })
   const address = await listen(server, options.listen)
   // A failure to accept one connection (EMFILE) must not end the process.
-  server.on('error', () => undefined)
+  server.on('error', (error) => options.log.warn('the admin API could not accept a connection', { error }))
   return {
     address,
     async [Symbol.asyncDispose]() {
@@ -83,6 +96,7 @@ function adminApp({
   readiness,
   registry,
   addresses,
+  log,
   onDrain,
 }: AdminOptions): express.Express {
   const shownParams = () =>
@@ -170,11 +184,12 @@ function adminApp({
     (_, response) =>
       void response.status(404).json({ error: `known paths: ${Object.keys(routes).join(' ')}` }),
   )
-  const onError: ErrorRequestHandler = (error: { status?: unknown }, _request, response, next) => {
-    if (response.headersSent) return next(error)
+  const onError: ErrorRequestHandler = (error: { status?: unknown }, request, response, _next) => {
     const status =
       typeof error.status === 'number' && error.status >= 400 && error.status < 500 ? error.status : 500
-    response.status(status).json({ error: status === 500 ? 'internal error' : 'bad request' })
+    if (status === 500) log.error('the admin API failed', { path: request.path, error })
+    if (response.headersSent) response.destroy()
+    else response.status(status).json({ error: status === 500 ? 'internal error' : 'bad request' })
   }
   app.use(onError)
   return app

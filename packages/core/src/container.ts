@@ -29,6 +29,9 @@ export interface Running<O extends string = string> extends AsyncDisposable {
   drain?(): Promise<void>
 }
 
+/** How users set a parameter: `SIDECAR_HTTPS_TARGET (--target)`. */
+export type NameOf<P extends Params> = (param: keyof P & string) => string
+
 /** What a container is given to work with. */
 export interface Context<P extends Params, M extends MetricSpecs> {
   readonly params: Values<P>
@@ -42,14 +45,16 @@ export interface Context<P extends Params, M extends MetricSpecs> {
   readonly gate: (name: string, reason: string) => Gate
   /** A remark on `/readyz` and the page that does not close readiness. */
   readonly notice: (name: string) => Notice
+  readonly nameOf: NameOf<P>
   /**
-   * Loads files now and again whenever their content changes. `apply` throws to refuse them: at start that ends the
-   * start, later the last good ones stay and log, metric and `/readyz` say so. Resolves with what the first returned.
+   * Loads the files that parameters name, now and again whenever their content changes. `apply` gets the contents by
+   * path and throws or rejects to refuse them: at start that ends the start, later the last good ones stay and log,
+   * metric and `/readyz` say so. One call at a time. Resolves with what the first gave.
    */
   readonly follow: <T>(
     name: string,
-    paths: readonly string[],
-    apply: (contents: FileContents) => T,
+    params: readonly (keyof P & string)[],
+    apply: (contents: FileContents) => T | Promise<T>,
   ) => Promise<T>
   /** Aborted when the drain begins. */
   readonly signal: AbortSignal
@@ -73,7 +78,7 @@ export interface Definition<P extends Params, M extends MetricSpecs, O extends s
   readonly volumes?: Readonly<Record<string, string>>
   readonly metrics: M
   /** Contradictions between values that are right one by one: yields one sentence for each. */
-  check?(values: Values<P>): Iterable<string>
+  check?(values: Values<P>, nameOf: NameOf<P>): Iterable<string>
   start(context: Context<P, M>): Promise<Running<O>>
 }
 
@@ -136,6 +141,8 @@ export function defineContainer<
   const O extends string = never,
 >(definition: Definition<P, M, O>): Container {
   const prefix = definition.prefix ?? prefixOf(definition.name)
+  if (!prefix.endsWith('_')) throw new Error(`${definition.name}: prefix "${prefix}" must end in _`)
+  if ('admin' in (definition.ports ?? {})) throw new Error(`${definition.name}: no port may be called admin`)
   const common = commonParams(definition.admin)
   for (const name of Object.keys(common)) {
     if (name in definition.params)
@@ -173,7 +180,7 @@ export function defineContainer<
     metrics: definition.metrics,
     adminPort: definition.admin,
     // The resolver made these values by the very parsers that P is inferred from.
-    check: (values) => definition.check?.(values as Values<P>) ?? [],
+    check: (values) => definition.check?.(values as Values<P>, (param) => namesIn(params, param)) ?? [],
     start: (context) => definition.start(context as unknown as Context<P, M>),
   }
 }
@@ -190,6 +197,17 @@ export const metricPrefixOf = (container: Container): string => metricPrefix(con
 /** What `run` takes for itself. */
 const runnerFlags = ['help', 'version', 'print', 'probe']
 
+/** `SIDECAR_HTTPS_TARGET (--target)`: both names, because either may be where the mistake is. */
+export const namesOf = ({ variable, flag, facts }: NamedParam): string =>
+  facts.secret ? variable : `${variable} (${flag})`
+
+/** The names of one of the parameters; throws when there is none of that name. */
+export function namesIn(params: readonly NamedParam[], name: string): string {
+  const param = params.find((candidate) => candidate.name === name)
+  if (param === undefined) throw new Error(`no parameter is called ${name}`)
+  return namesOf(param)
+}
+
 function checkParam(container: string, param: NamedParam): void {
   const fail = (why: string): never => {
     throw new Error(`${container}: parameter "${param.name}" ${why}`)
@@ -197,6 +215,8 @@ function checkParam(container: string, param: NamedParam): void {
   const { facts } = param
   if (!/^[a-z][A-Za-z0-9]*$/.test(param.name)) fail('must be named in camelCase')
   if (runnerFlags.includes(param.name)) fail(`would never be read: ${param.flag} has a meaning of its own`)
+  if (facts.default !== undefined && facts.secret)
+    fail('is a secret and has a default, which everybody would know')
   if (facts.default !== undefined && facts.optional) fail('is optional and has a default: choose one')
   if (isRequired(facts) && facts.example === undefined && !facts.secret)
     fail('is required, so it needs an example')

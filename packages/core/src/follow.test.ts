@@ -28,7 +28,7 @@ function box() {
     params: { rules: pathKind('The rules.', { example: '/rules', reloads: true }) },
     metrics: {},
     async start({ params, follow, log }) {
-      const first = await follow('rules', [params.rules], (contents) => {
+      const first = await follow('rules', ['rules'], (contents) => {
         const rule = requireFile(contents, params.rules).toString()
         if (rule.startsWith('bad')) throw new Error(`${rule} is no rule`)
         taken.push(rule)
@@ -277,7 +277,7 @@ describe('requireFile', () => {
     if (user === 0) process.seteuid?.(65532)
     try {
       expect(() => requireFile(new Map([[rules, undefined]]), rules)).toThrow(
-        `${rules} may not be read by this user: change its owner or mode`,
+        `${rules} may not be read by user 65532: change its owner or mode`,
       )
     } finally {
       if (user === 0) process.seteuid?.(0)

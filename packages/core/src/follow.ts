@@ -12,7 +12,9 @@ export function requireFile(contents: FileContents, path: string): Buffer {
     closeSync(openSync(path, constants.O_RDONLY | constants.O_NONBLOCK))
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    if (code === 'EACCES') throw new Error(`${path} may not be read by this user: change its owner or mode`)
+    if (code === 'EACCES') {
+      throw new Error(`${path} may not be read by user ${process.geteuid?.()}: change its owner or mode`)
+    }
     if (code === 'ENOENT') throw new Error(`${path} does not exist: mount or create it`)
   }
   throw new Error(`${path} cannot be read: it must be a regular file`)
@@ -47,7 +49,7 @@ export interface FollowKit {
 export async function follow<T>(
   name: string,
   paths: readonly string[],
-  apply: (contents: FileContents) => T,
+  apply: (contents: FileContents) => T | Promise<T>,
   { log, notice, metrics }: FollowKit,
 ): Promise<{ readonly first: T; readonly watcher: FileWatcher }> {
   const remark = notice(`${name} files`)
@@ -57,9 +59,9 @@ export async function follow<T>(
     metrics.reloads.inc({ file: name, result: 'taken' })
     remark.clear()
   }
-  const load = (contents: FileContents) => {
+  const load = async (contents: FileContents) => {
     try {
-      apply(contents)
+      await apply(contents)
       taken()
       log.info(`${name} reloaded`, { files: paths })
     } catch (error) {
@@ -70,13 +72,18 @@ export async function follow<T>(
       log.error(`${name} not reloaded, the last good one stays`, { files: paths, error: why })
     }
   }
+  const begun = Promise.withResolvers<void>()
+  let last = begun.promise
   const watcher = await watchFiles(paths, {
-    onChange: load,
+    onChange: (contents) => {
+      last = last.then(() => load(contents))
+    },
     onError: (error) => log.warn(`watching the ${name} files`, { error }),
   })
   try {
-    const first = apply(watcher.contents)
+    const first = await apply(watcher.contents)
     taken()
+    begun.resolve()
     return { first, watcher }
   } catch (error) {
     await watcher[Symbol.asyncDispose]()

@@ -92,3 +92,19 @@ describe('a notice', () => {
     expect(readiness.report().notices).toEqual({})
   })
 })
+
+describe('secrets', () => {
+  const readiness = () => new Readiness((text) => text.replaceAll('hunter2', '[redacted]'))
+
+  it('are taken out of the reasons of gates', () => {
+    const state = readiness()
+    state.gate('sync', 'cannot clone with hunter2').close('still not with hunter2')
+    expect(JSON.stringify(state.report())).not.toContain('hunter2')
+  })
+
+  it('are taken out of notices', () => {
+    const state = readiness()
+    state.notice('rules').set('refused by hunter2')
+    expect(JSON.stringify(state.report())).not.toContain('hunter2')
+  })
+})

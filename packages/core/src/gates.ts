@@ -23,17 +23,26 @@ export interface ReadinessReport {
 export class Readiness {
   readonly #gates = new Map<string, GateState>()
   readonly #notices = new Map<string, string>()
+  readonly #redact: (text: string) => string
+
+  /** `redact` takes secrets out of reasons and notices, which often quote an error. */
+  constructor(redact: (text: string) => string = (text) => text) {
+    this.#redact = redact
+  }
 
   gate(name: string, reason: string): Gate {
     if (this.#gates.has(name)) throw new Error(`gate "${name}" exists already`)
     const set = (state: GateState) => void this.#gates.set(name, state)
-    set({ open: false, reason })
-    return { open: () => set({ open: true }), close: (why) => set({ open: false, reason: why }) }
+    set({ open: false, reason: this.#redact(reason) })
+    return {
+      open: () => set({ open: true }),
+      close: (why) => set({ open: false, reason: this.#redact(why) }),
+    }
   }
 
   notice(name: string): Notice {
     return {
-      set: (text) => void this.#notices.set(name, text),
+      set: (text) => void this.#notices.set(name, this.#redact(text)),
       clear: () => void this.#notices.delete(name),
     }
   }

@@ -227,8 +227,12 @@ export const path: ParamFactory<string> = kindOf({
   name: 'path',
   parse(value) {
     if (value.includes('\0')) throw new Error('must be a path without NUL bytes')
+    if (/[\r\n]/.test(value)) throw new Error('must be the path of a file, and this is the content of one')
     return value
   },
+  // Somebody who gives the content of a key file must not find it in the log.
+  show: (value) => (/[\r\n]/.test(value) ? '[content of a file]' : value),
+  secrets: (value) => (/[\r\n]/.test(value) ? [value] : []),
   schema: { type: 'string' },
 })
 

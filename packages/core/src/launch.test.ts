@@ -192,10 +192,10 @@ describe('a start that fails', () => {
     writeFileSync(path, 'one')
     let loads = 0
     const container = box(async ({ follow }) => {
-      await follow('rules', [path], () => ++loads)
+      await follow('rules', ['label'], () => ++loads)
       throw new Error('no upstream')
     })
-    await expect(startContainer(container)).rejects.toThrow('no upstream')
+    await expect(startContainer(container, { TEST_BOX_LABEL: path })).rejects.toThrow('no upstream')
     // When another watcher has seen two changes, one that had been left would have seen the first.
     const seen: string[] = []
     await using _ = await watchFiles([path], {

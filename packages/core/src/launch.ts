@@ -1,12 +1,20 @@
 import { type AdminServer, startAdmin } from './admin.ts'
-import type { Container, Context, NamedParam, Params, Running } from './container.ts'
-import { type DrainOutcome, drainWithin } from './drain.ts'
+import {
+  type Container,
+  type Context,
+  type NamedParam,
+  namesIn,
+  namesOf,
+  type Params,
+  type Running,
+} from './container.ts'
+import { cutOffMs, type DrainOutcome, drainWithin, within } from './drain.ts'
 import { follow, reloadMetrics } from './follow.ts'
 import { Readiness } from './gates.ts'
 import { type Address, formatAddress } from './kinds.ts'
-import { createLog, type Log } from './log.ts'
+import { createLog, type Log, redactor } from './log.ts'
 import { MetricRegistry, type MetricSpecs } from './metrics.ts'
-import { namesOf, type Resolved } from './resolve.ts'
+import type { Resolved } from './resolve.ts'
 import { version } from './version.ts'
 import type { FileWatcher } from './watch.ts'
 
@@ -32,13 +40,15 @@ export interface LaunchOptions {
   readonly write: (line: string) => void
   /** Aborts a start that waits for something. */
   readonly signal?: AbortSignal
+  /** Called at `POST /drain`, which may come during the start. */
+  readonly onDrain?: () => void
 }
 
 /** Starts the admin API, then the mechanism: what waits for the outside is alive, but not ready. */
 export async function launch(
   container: Container,
   resolved: Resolved,
-  { write, signal }: LaunchOptions,
+  { write, signal, onDrain }: LaunchOptions,
 ): Promise<Launched> {
   const { values, secrets } = resolved
   const log = createLog({
@@ -49,7 +59,7 @@ export async function launch(
     write,
   })
   const registry = new MetricRegistry(container.name)
-  const readiness = new Readiness()
+  const readiness = new Readiness(redactor(secrets))
   const started = readiness.gate('start', 'the container is starting')
   const draining = readiness.gate('drain', 'not started')
   draining.open()
@@ -65,7 +75,9 @@ export async function launch(
 
   const end = async () => {
     stop.abort()
-    await Promise.all(watchers.map((watcher) => watcher[Symbol.asyncDispose]()))
+    const watched = Promise.all(watchers.map((watcher) => watcher[Symbol.asyncDispose]()))
+    // A look at a file system that has gone away may never end.
+    await within(watched, cutOffMs, undefined)
     try {
       await running?.[Symbol.asyncDispose]()
     } finally {
@@ -81,7 +93,11 @@ export async function launch(
       readiness,
       registry,
       addresses,
-      onDrain: () => asked.resolve(),
+      log,
+      onDrain: () => {
+        asked.resolve()
+        onDrain?.()
+      },
     })
     running = await container.start(context())
   } catch (error) {
@@ -104,7 +120,8 @@ export async function launch(
     draining.close('the container is draining')
     stop.abort()
     log.info('draining', { deadlineMs: values.drain })
-    const outcome = await drainWithin(work, values.drain)
+    const onError = (error: unknown) => log.error('the drain failed', { error })
+    const outcome = await drainWithin(work, values.drain, onError)
     // Disposed of already, as far as it could be.
     running = undefined
     log.info('drained', { outcome })
@@ -132,12 +149,19 @@ export async function launch(
       log,
       gate: (name, reason) => readiness.gate(name, reason),
       notice: (name) => readiness.notice(name),
-      follow: async (name, paths, apply) => {
+      nameOf: (name) => namesIn(container.params, name),
+      follow: async (name, params, apply) => {
         reloads ??= registry.create(reloadMetrics)
         const notice = (remark: string) => readiness.notice(remark)
-        const { first, watcher } = await follow(name, paths, apply, { log, notice, metrics: reloads })
-        watchers.push(watcher)
-        return first
+        const names = params.map((param) => namesIn(container.params, param)).join(' and ')
+        const paths = params.map((param) => String(values[param]))
+        try {
+          const { first, watcher } = await follow(name, paths, apply, { log, notice, metrics: reloads })
+          watchers.push(watcher)
+          return first
+        } catch (error) {
+          throw new StartError(`${names}: ${(error as Error).message}`)
+        }
       },
       signal: stop.signal,
     }

@@ -1,7 +1,20 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { defineContainer } from './container.ts'
-import { address, duration, flag, kindOf, listOf, oneOf, regex, secret, text, url, urlOf } from './kinds.ts'
+import {
+  address,
+  duration,
+  flag,
+  kindOf,
+  listOf,
+  oneOf,
+  path,
+  regex,
+  secret,
+  text,
+  url,
+  urlOf,
+} from './kinds.ts'
 import { editDistance, resolve } from './resolve.ts'
 
 const box = defineContainer({
@@ -528,5 +541,30 @@ describe('editDistance', () => {
         expect(distance).toBeLessThanOrEqual(Math.max(a.length, b.length))
       }),
     )
+  })
+})
+
+describe('the content of a file in place of its path', () => {
+  const pem = '-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49\n-----END PRIVATE KEY-----\n'
+  const keeper = defineContainer({
+    name: 'key-keeper',
+    pattern: 'sidecar',
+    summary: 'Keeps a key.',
+    contract: [],
+    admin: 9999,
+    params: { key: path('The key.', { default: '/key' }) },
+    metrics: {},
+    start: async () => ({ async [Symbol.asyncDispose]() {} }),
+  })
+
+  it.each([
+    ['by its variable', { KEY_KEEPER_KEY: pem }],
+    ['by a file', { KEY_KEEPER_KEY_FILE: '/somewhere' }],
+  ])('is refused %s, without a word of it', (_, env) => {
+    const resolution = resolve(keeper, { argv: [], env, readFile: () => pem })
+    if (resolution.ok) throw new Error('taken')
+    expect(resolution.problems).toEqual([
+      'KEY_KEEPER_KEY (--key) is "[content of a file]" but must be the path of a file, and this is the content of one',
+    ])
   })
 })

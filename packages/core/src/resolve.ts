@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { type CommonValues, type Container, isRequired, type NamedParam } from './container.ts'
+import { type CommonValues, type Container, isRequired, type NamedParam, namesOf } from './container.ts'
 import { maskCredentials } from './credentials.ts'
 import { oneLine, redactor } from './log.ts'
 import { isKubernetesServiceVariable } from './naming.ts'
@@ -65,10 +65,6 @@ export function resolve(container: Container, { argv, env, readFile }: Inputs): 
   if (contradictions.length > 0) return { ok: false, problems: contradictions }
   return { ok: true, resolved: { values, params, secrets } }
 }
-
-/** `SIDECAR_HTTPS_TARGET (--target)`: both names, because either may be where the mistake is. */
-export const namesOf = ({ variable, flag, facts }: NamedParam): string =>
-  facts.secret ? variable : `${variable} (${flag})`
 
 const quote = (shown: string): string =>
   JSON.stringify(shown.length > 200 ? `${shown.slice(0, 200)}...` : shown)

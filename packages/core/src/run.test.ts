@@ -25,7 +25,7 @@ await run(defineContainer({
     if (ACT === 'wait') { log.info('waiting'); await never }
     if (ACT === 'crash') setTimeout(() => { throw new Error('crashed with ' + params.password) }, 50)
     if (ACT === 'reject') setTimeout(() => Promise.reject(new Error('rejected with ' + params.password)), 50)
-    if (params.rules) await follow('rules', [params.rules], () => {})
+    if (params.rules) await follow('rules', ['rules'], () => {})
     return {
       drain: () => ACT === 'endless' ? never : Promise.resolve(),
       async [Symbol.asyncDispose]() { log.info('disposed') },

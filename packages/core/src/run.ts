@@ -1,5 +1,7 @@
 import { readFileSync, statSync } from 'node:fs'
-import type { Container } from './container.ts'
+import { type Container, isRequired, type NamedParam } from './container.ts'
+import { cutOffMs, within } from './drain.ts'
+import { formatAddress } from './kinds.ts'
 import { type Launched, launch, StartError } from './launch.ts'
 import { createLog, type Log } from './log.ts'
 import { type ProbeKind, probe, probeKinds } from './probe.ts'
@@ -28,6 +30,7 @@ export async function run(container: Container, options: RunOptions = {}): Promi
   }
   // A log reader that went away or a full disk must not end the service.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined)
+  const stop = stopController()
   const { argv } = inputs
   if (argv.includes('--help') || argv.includes('-h')) return print(usage(container))
   if (argv.includes('--version')) return print(`${container.name} ${version} (node ${process.version})\n`)
@@ -35,48 +38,56 @@ export async function run(container: Container, options: RunOptions = {}): Promi
   if (question >= 0) return answer(container, inputs, question)
   const resolution = resolve(container, inputs)
   if (!resolution.ok) return refuse(container, resolution.problems)
-  return serve(container, resolution.resolved)
+  return serve(container, resolution.resolved, stop)
 }
 
-async function serve(container: Container, resolved: Resolved): Promise<never> {
+async function serve(container: Container, resolved: Resolved, stop: AbortController): Promise<never> {
   const write = (line: string) => void process.stdout.write(line)
   const { logLevel: level, logFormat: format } = resolved.values
   const log = createLog({ container: container.name, level, format, secrets: resolved.secrets, write })
-  const stop = stopSignal()
   const crash = (error: unknown) => {
     log.error('crashed', { error: stackOf(error) })
     process.exit(exitCodes.failed)
   }
   process.on('uncaughtException', crash)
   process.on('unhandledRejection', crash)
-  const stopped = new Promise<'stopped'>((done) => stop.addEventListener('abort', () => done('stopped')))
+  const stopped = new Promise<'stopped'>((done) =>
+    stop.signal.addEventListener('abort', () => done('stopped')),
+  )
   let launched: Launched | undefined
   process.on('SIGHUP', () => void launched?.checkFiles().catch(crash))
   try {
-    const start = await Promise.race([launch(container, resolved, { write, signal: stop }), stopped])
-    // Nothing is in hand before the start is over.
-    if (start === 'stopped') return process.exit(exitCodes.ok)
+    const launching = launch(container, resolved, { write, signal: stop.signal, onDrain: () => stop.abort() })
+    const start = await Promise.race([launching, stopped])
+    if (start === 'stopped') return abandon(launching)
     launched = start
-    await Promise.race([stopped, launched.drainRequested])
-    const outcome = await launched.drain()
-    await launched[Symbol.asyncDispose]()
-    return process.exit(outcome === 'finished' ? exitCodes.ok : exitCodes.failed)
   } catch (error) {
     return failStart(log, error)
   }
+  await stopped
+  const outcome = await launched.drain()
+  await within(Promise.resolve(launched[Symbol.asyncDispose]()), cutOffMs, undefined)
+  return exit(outcome === 'finished' ? exitCodes.ok : exitCodes.failed)
+}
+
+/** Told to stop before the start was over: nothing is in hand, but what the start has made is cleaned up. */
+async function abandon(launching: Promise<Launched>): Promise<never> {
+  const gone = launching.then(async (launched) => launched[Symbol.asyncDispose]()).catch(() => undefined)
+  await within(gone, cutOffMs, undefined)
+  return exit(exitCodes.ok)
 }
 
 /** What the user can mend is said in one line; anything else is a defect of ours and needs its stack. */
-function failStart(log: Log, error: unknown): never {
+function failStart(log: Log, error: unknown): Promise<never> {
   log.error('start failed', { error: error instanceof StartError ? error.message : stackOf(error) })
-  return process.exit(exitCodes.failed)
+  return exit(exitCodes.failed)
 }
 
 const stackOf = (error: unknown): string =>
   error instanceof Error ? (error.stack ?? error.message) : String(error)
 
 /** Aborts at the first SIGTERM or SIGINT, or when the program that started this one has gone; the second ends at once. */
-function stopSignal(): AbortSignal {
+function stopController(): AbortController {
   const stop = new AbortController()
   const onSignal = () => {
     if (stop.signal.aborted) process.exit(exitCodes.failed)
@@ -85,7 +96,7 @@ function stopSignal(): AbortSignal {
   process.on('SIGTERM', onSignal)
   process.on('SIGINT', onSignal)
   if (process.channel) process.once('disconnect', () => stop.abort())
-  return stop.signal
+  return stop
 }
 
 /** `--probe live|ready` and `--print pod|compose|env|schema`, which start nothing. */
@@ -93,13 +104,14 @@ async function answer(container: Container, inputs: Inputs, index: number): Prom
   const [flag = '', inline] = (inputs.argv[index] ?? '').split('=', 2)
   const asked = inline ?? inputs.argv[index + 1]
   const rest = inputs.argv.filter((_, at) => at !== index && (inline !== undefined || at !== index + 1))
-  const resolution = resolveLeniently(container, { ...inputs, argv: rest })
   if (flag === '--probe') {
     const kind = probeKinds.find((candidate) => candidate === asked)
     if (kind === undefined) return refuse(container, [`--probe must be one of ${probeKinds.join(', ')}`])
+    const resolution = resolveAdmin(container, { ...inputs, argv: rest })
     if (!resolution.ok) return refuse(container, resolution.problems)
     return report(kind, resolution.resolved)
   }
+  const resolution = resolveLeniently(container, { ...inputs, argv: rest })
   const kind: PrintKind | undefined = printKinds.find((candidate) => candidate === asked)
   if (kind === undefined) return refuse(container, [`--print must be one of ${printKinds.join(', ')}`])
   if (!resolution.ok) return refuse(container, resolution.problems)
@@ -107,14 +119,27 @@ async function answer(container: Container, inputs: Inputs, index: number): Prom
 }
 
 async function report(kind: ProbeKind, resolved: Resolved): Promise<never> {
-  const { ok, detail } = await probe(kind, resolved.values.admin)
-  process.stdout.write(`${detail.trimEnd()}\n`)
-  return process.exit(ok ? exitCodes.ok : exitCodes.failed)
+  const { admin } = resolved.values
+  const { ok, detail } = await probe(kind, admin)
+  process.stdout.write(ok ? `${detail.trimEnd()}\n` : `${formatAddress(admin)}: ${detail.trimEnd()}\n`)
+  return exit(ok ? exitCodes.ok : exitCodes.failed)
 }
 
-/** Required parameters get stand-ins: a health check does not repeat the flags of the container that it asks. */
+/** A health check asks a container that runs, whatever the other variables say by now, and does not repeat its flags. */
+function resolveAdmin(container: Container, inputs: Inputs): Resolution {
+  const params = container.params.map((param): NamedParam => {
+    if (param.name === 'admin') return param
+    const { default: _, ...facts } = param.facts
+    return { ...param, facts: { ...facts, optional: true } }
+  })
+  const admin = container.params.filter(({ name }) => name === 'admin').map(({ variable }) => variable)
+  const env = Object.entries(inputs.env).filter(([name]) => admin.includes(name.replace(/_FILE$/, '')))
+  return resolve({ ...container, params, check: () => [] }, { ...inputs, env: Object.fromEntries(env) })
+}
+
+/** Required parameters get stand-ins, so that a snippet can be printed before anything is set. */
 function resolveLeniently(container: Container, inputs: Inputs): Resolution {
-  const missing = container.params.filter(({ facts }) => facts.default === undefined && !facts.optional)
+  const missing = container.params.filter(({ facts }) => isRequired(facts))
   const standIns = Object.fromEntries(
     missing.map(({ variable, facts }) => [variable, facts.example ?? 'secret']),
   )
@@ -123,19 +148,31 @@ function resolveLeniently(container: Container, inputs: Inputs): Resolution {
   return resolve(container, { ...inputs, env: { ...standIns, ...env } })
 }
 
-function refuse(container: Container, problems: readonly string[]): never {
+function refuse(container: Container, problems: readonly string[]): Promise<never> {
   process.stderr.write(problems.map((problem) => `${container.name}: ${problem}\n`).join(''))
-  return process.exit(exitCodes.misconfigured)
+  return exit(exitCodes.misconfigured)
 }
 
-function print(text: string): never {
+function print(text: string): Promise<never> {
   process.stdout.write(text)
-  return process.exit(exitCodes.ok)
+  return exit(exitCodes.ok)
+}
+
+/** Ends the process when all that was written has gone out, which on a pipe may take a while, or never happen. */
+async function exit(code: number): Promise<never> {
+  const flushed = [process.stdout, process.stderr].map(
+    (stream) => new Promise<void>((resolve) => stream.write('', () => resolve())),
+  )
+  await within(Promise.all(flushed), cutOffMs, undefined)
+  return process.exit(code)
 }
 
 const largestValueFile = 1 << 20
 
 function readValueFile(path: string): string {
-  if (statSync(path).size > largestValueFile) throw new Error('it is larger than 1 MiB')
+  const stat = statSync(path)
+  // /dev/zero has no size and no end; a pipe such as the shell's <(command) is welcome.
+  if (!stat.isFile() && !stat.isFIFO()) throw new Error('it is no file')
+  if (stat.size > largestValueFile) throw new Error('it is larger than 1 MiB')
   return readFileSync(path, 'utf8')
 }

@@ -30,7 +30,7 @@ async function listenOnce(server: Server, address: ListenAddress): Promise<void>
 
 async function isStale(error: unknown, path: string): Promise<boolean> {
   const inUse = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
-  if (!inUse || !(await lstat(path)).isSocket()) return false
+  if (!inUse || !(await isSocket(path))) return false
   const probe = connect({ path })
   try {
     await once(probe, 'connect')
@@ -40,5 +40,14 @@ async function isStale(error: unknown, path: string): Promise<boolean> {
     return refused instanceof Error && 'code' in refused && refused.code === 'ECONNREFUSED'
   } finally {
     probe.destroy()
+  }
+}
+
+async function isSocket(path: string): Promise<boolean> {
+  try {
+    return (await lstat(path)).isSocket()
+  } catch {
+    // Gone meanwhile, or not to be seen: the error of listening says more.
+    return false
   }
 }

@@ -12,7 +12,10 @@ export const BAD_GATEWAY: Answer = { status: 502, message: 'The application did 
 export const GATEWAY_TIMEOUT: Answer = { status: 504, message: 'The application did not respond in time.' }
 export const CONNECT_REFUSED: Answer = { status: 501, message: 'This server is not a proxy for CONNECT.' }
 export const EXPECTATION_FAILED: Answer = { status: 417, message: 'Only 100-continue can be expected.' }
-export const UPGRADE_REFUSED: Answer = { status: 400, message: 'A request to upgrade cannot have a body.' }
+export const UPGRADE_REFUSED: Answer = {
+  status: 400,
+  message: 'A request to upgrade cannot have a body.',
+}
 
 /** The answer to bytes that Node's parser gave up on; undefined when the connection itself failed. */
 export function answerToParserError(code: string | undefined): Answer | undefined {

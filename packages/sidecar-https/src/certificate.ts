@@ -19,6 +19,9 @@ export interface CertificateInfo {
   selfSigned: boolean
 }
 
+/** OpenSSL's clients take about this much of a chain, as DER (SSL_CTX_set_max_cert_list, ssl(3)). */
+const LARGEST_PEM = 128 * 1024
+
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g
 const PRIVATE_KEY = /-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY)-----[\s\S]*?-----END \1-----/
 
@@ -27,6 +30,11 @@ const PRIVATE_KEY = /-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY)-----[\s\S]*?-----EN
  * with which of the two, never with key material in it. An expired certificate is not an error: see `notAfter`.
  */
 export function inspectKeyPair(pair: KeyPair): CertificateInfo {
+  if (Math.max(pair.cert.length, pair.key.length) > LARGEST_PEM) {
+    throw new Error(
+      `the certificate or the key is larger than ${LARGEST_PEM} bytes, more than clients accept`,
+    )
+  }
   const leaf = readChain(pair.cert.toString())
   const key = readKey(pair.key.toString())
   if (!leaf.checkPrivateKey(key)) {

@@ -1,8 +1,8 @@
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { Agent, request } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -68,8 +68,11 @@ async function get(
   return { status: response.statusCode, body: await text(response), names }
 }
 
-function certificateFiles(name: string): Record<'SIDECAR_HTTPS_CERT' | 'SIDECAR_HTTPS_KEY', string> {
-  const pair = selfSigned({ names: [name] })
+function certificateFiles(
+  name: string,
+  validDays = 365,
+): Record<'SIDECAR_HTTPS_CERT' | 'SIDECAR_HTTPS_KEY', string> {
+  const pair = selfSigned({ names: [name], days: validDays })
   const files = {
     SIDECAR_HTTPS_CERT: join(directory, 'tls.crt'),
     SIDECAR_HTTPS_KEY: join(directory, 'tls.key'),
@@ -211,4 +214,71 @@ it('a port in use is said in one line that names the parameter', async () => {
     `SIDECAR_HTTPS_LISTEN (--listen): ${taken} is in use by another program`,
   )
   await expect(start({ SIDECAR_HTTPS_ADMIN: taken })).rejects.toThrow('SIDECAR_HTTPS_ADMIN (--admin)')
+})
+
+it('a certificate that may not be read ends the start, instead of a self-signed one in its place', async () => {
+  const files = certificateFiles('good.test')
+  rmSync(files.SIDECAR_HTTPS_CERT)
+  symlinkSync(join(directory, 'loop'), join(directory, 'loop'))
+  await expect(start({ SIDECAR_HTTPS_CERT: join(directory, 'loop') })).rejects.toThrow(/SIDECAR_HTTPS_CERT/)
+})
+
+it('an expired certificate is served, and said to be expired on /readyz', async () => {
+  // It begins an hour before it is made.
+  const running = await start(certificateFiles('old.test', 1 / 48))
+  expect(await (await running.ask('/readyz')).text()).toContain('EXPIRED')
+})
+
+it('a request that the application may leave half read never shares its connection with another', async () => {
+  // An application that does not read the body of a GET, as some do, and takes it for the next request.
+  const seen: string[] = []
+  const careless = createTcpServer((socket) => {
+    socket.on('error', () => undefined)
+    socket.on('data', (chunk: Buffer) => {
+      const heads = chunk.toString('latin1').match(/(GET|POST) \S+ HTTP\/1\.1/g) ?? []
+      for (const head of heads) {
+        seen.push(head)
+        const body = head.includes('smuggled') ? 'for nobody' : 'mine'
+        socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+      }
+    })
+  }).listen(0, '127.0.0.1')
+  await once(careless, 'listening')
+  const running = await start({
+    SIDECAR_HTTPS_TARGET: `http://127.0.0.1:${(careless.address() as AddressInfo).port}`,
+  })
+  const smuggled = 'GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n'
+  const outgoing = request({
+    port: port(running),
+    host: '127.0.0.1',
+    rejectUnauthorized: false,
+    agent: false,
+  })
+  outgoing.setHeader('content-length', smuggled.length)
+  outgoing.end(smuggled)
+  const [response] = (await once(outgoing, 'response')) as [IncomingMessage]
+  response.resume()
+  await once(response, 'close')
+  for (let round = 0; round < 20; round++) expect((await get(running)).body).toBe('mine')
+  await started?.[Symbol.asyncDispose]()
+  careless.close()
+  await once(careless, 'close')
+})
+
+it('an upgrade to cleartext HTTP/2, in which a client could forge headers, is not passed on', async () => {
+  answer = ({ headers }, response) => response.end(JSON.stringify(headers))
+  const running = await start()
+  const outgoing = request({
+    port: port(running),
+    host: '127.0.0.1',
+    rejectUnauthorized: false,
+    agent: false,
+  })
+  outgoing.setHeader('connection', 'Upgrade, HTTP2-Settings')
+  outgoing.setHeader('upgrade', 'h2c')
+  outgoing.setHeader('http2-settings', 'AAMAAABkAAQAAP__')
+  outgoing.end()
+  const [response] = (await once(outgoing, 'response')) as [IncomingMessage]
+  expect(response.statusCode).toBe(200)
+  expect(JSON.parse(await text(response))).not.toHaveProperty('upgrade')
 })

@@ -1,16 +1,15 @@
-import { existsSync } from 'node:fs'
+import { statSync } from 'node:fs'
+import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import {
   address,
   counter,
   defineContainer,
   duration,
-  type FileContents,
   gauge,
   histogram,
   path,
   requireFile,
-  StartError,
   urlOf,
 } from '@outrider/core'
 import { type HttpsSidecar, inspectKeyPair, type KeyPair, selfSigned, startHttpsSidecar } from './index.ts'
@@ -65,66 +64,70 @@ export default defineContainer({
     notAfter: gauge('certificate_not_after_seconds', 'When the served certificate ends, Unix time.'),
     selfSigned: gauge('certificate_self_signed', 'Whether the served certificate was made at start: 1 or 0.'),
   },
-  *check({ target, cert, key }) {
-    if (cert === key) yield `SIDECAR_HTTPS_CERT and SIDECAR_HTTPS_KEY name the same file: ${cert}`
-    if (target.pathname !== '/' || target.search !== '' || target.username !== '') {
-      yield 'SIDECAR_HTTPS_TARGET must be an origin, scheme, host and port alone, such as http://127.0.0.1:8080'
+  *check({ target, cert, key, responseTimeout, connectTimeout }, nameOf) {
+    if (cert === key) yield `${nameOf('cert')} and ${nameOf('key')} name the same file: ${cert}`
+    if (target.href !== `${target.origin}/`) {
+      yield `${nameOf('target')} must be an origin, scheme, host and port alone, such as http://127.0.0.1:8080`
     }
+    if (responseTimeout === 0)
+      yield `${nameOf('responseTimeout')} must be more than 0: every request would fail`
+    if (connectTimeout === 0)
+      yield `${nameOf('connectTimeout')} must be more than 0: every request would fail`
   },
   async start({ params, given, metrics, onScrape, log, notice, follow }) {
-    const selfSignedNotice = notice('certificate')
-    let made = false
+    const remark = notice('certificate')
     let sidecar: HttpsSidecar | undefined
+    let current: KeyPair | undefined
 
-    const use = (pair: KeyPair): KeyPair => {
+    const use = (pair: KeyPair, made: boolean): KeyPair => {
       const info = sidecar?.useCertificate(pair) ?? inspectKeyPair(pair)
+      current = pair
       metrics.notAfter.set(info.notAfter.getTime() / 1000)
       metrics.selfSigned.set(made ? 1 : 0)
       const fields = { names: info.names, notAfter: info.notAfter, fingerprint: info.fingerprint256 }
-      if (made)
+      const ended = info.notAfter.getTime() < Date.now()
+      if (made) {
+        remark.set(
+          `SELF-SIGNED, made at start: for development only. Mount a certificate at ${params.cert} and ${params.key}.`,
+        )
         log.warn('SELF-SIGNED certificate in use, for development only: clients cannot verify it', fields)
-      else log.info('certificate in use', fields)
+      } else if (ended) {
+        remark.set(`EXPIRED on ${info.notAfter.toISOString()}: clients refuse it`)
+        log.warn('EXPIRED certificate in use: clients refuse it', fields)
+      } else {
+        remark.clear()
+        log.info('certificate in use', fields)
+      }
       return pair
     }
 
-    const load = (contents: FileContents): KeyPair => {
-      const optional = !given('cert') && !given('key') && sidecar === undefined
-      if (optional && !existsSync(params.cert) && !existsSync(params.key)) {
-        made = true
-        selfSignedNotice.set(
-          `SELF-SIGNED, made at start: for development only. Mount a certificate at ${params.cert} and ${params.key}.`,
-        )
-        return use(selfSigned({ names: ownNames() }))
+    const certificate = await follow('certificate', ['cert', 'key'], (contents) => {
+      const optional = !given('cert') && !given('key') && current === undefined
+      if (optional && isAbsent(params.cert) && isAbsent(params.key)) {
+        return use(selfSigned({ names: ownNames() }), true)
       }
-      const pair = { cert: requireFile(contents, params.cert), key: requireFile(contents, params.key) }
-      inspectKeyPair(pair)
-      made = false
-      selfSignedNotice.clear()
-      return use(pair)
-    }
-
-    const certificate = await follow('certificate', [params.cert, params.key], (contents) => {
-      try {
-        return load(contents)
-      } catch (error) {
-        throw new StartError(
-          `SIDECAR_HTTPS_CERT (--cert) and SIDECAR_HTTPS_KEY (--key): ${(error as Error).message}`,
-        )
-      }
+      return use({ cert: requireFile(contents, params.cert), key: requireFile(contents, params.key) }, false)
     })
+
     sidecar = await startHttpsSidecar({
       listen: params.listen,
       target: params.target,
       certificate,
       responseTimeoutMs: params.responseTimeout,
       connectTimeoutMs: params.connectTimeout,
-      onRequest: ({ status, durationMs, outcome }) => {
+      onRequest: ({ method, status, durationMs, outcome, error }) => {
         metrics.requests.inc({ code: `${Math.floor(status / 100)}xx`, outcome })
         metrics.duration.observe(durationMs / 1000)
+        if (error !== undefined) log.debug('request not completed', { method, status, outcome, error })
       },
       onTunnel: () => metrics.tunnels.inc(),
-      onHandshakeError: () => metrics.handshakeErrors.inc(),
+      onHandshakeError: (error) => {
+        metrics.handshakeErrors.inc()
+        log.debug('handshake failed', { error })
+      },
     })
+    // A certificate that changed while the listener was being opened.
+    if (current !== undefined) sidecar.useCertificate(current)
     const { address: https } = sidecar
     const running = sidecar
     onScrape(() => {
@@ -135,5 +138,20 @@ export default defineContainer({
   },
 })
 
+/** Nothing is there, as opposed to something that may not be read: only that may be answered by making a certificate. */
+function isAbsent(path: string): boolean {
+  try {
+    statSync(path)
+    return false
+  } catch (error) {
+    return ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')
+  }
+}
+
 /** What a self-signed certificate is for: this machine under the names by which people reach it. */
-const ownNames = (): string[] => ['localhost', hostname(), '127.0.0.1', '::1']
+const ownNames = (): string[] =>
+  ['localhost', '127.0.0.1', '::1', hostname()].filter((name) => isServable(name))
+
+/** Host names may be anything, names in certificates may not (RFC 1123). */
+const isServable = (name: string): boolean =>
+  isIP(name) > 0 || (/^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.?)+$/i.test(name) && !name.endsWith('.'))

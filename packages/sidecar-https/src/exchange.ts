@@ -40,6 +40,7 @@ interface Failure {
 // Sends a head by itself. flushHeaders() would write its bytes above ASCII as UTF-8, two for one.
 const NOTHING = Buffer.alloc(0)
 
+const BODY_UNEXPECTED = new Set(['GET', 'DELETE', 'OPTIONS', 'TRACE'])
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 
 /** One request on its way to the application, and its response on its way back. */
@@ -99,7 +100,7 @@ export class Exchange {
     let request: ClientRequest
     try {
       const head = requestHead(this.#req, { clientAddress, targetHost: upstream.authority, upgrade })
-      request = upstream.open(head, upgrade ? 'fresh' : how)
+      request = upstream.open(head, upgrade || this.#mustBeAlone ? 'fresh' : how)
     } catch (error) {
       this.refuse({ status: 400, message: 'The request cannot be forwarded.' }, asError(error))
       return
@@ -129,6 +130,14 @@ export class Exchange {
       this.#onUpstreamError(new Error('the connection was closed without a response'))
     })
     this.#listenForSwitch(request)
+  }
+
+  // Some applications leave the body of a GET unread and take it for the next request, and some send a body after HEAD
+  // that would be taken for the next response: on a shared connection either would reach another client. Said to be the
+  // last one, the application closes after it.
+  get #mustBeAlone(): boolean {
+    const method = this.#req.method ?? ''
+    return method === 'HEAD' || (this.#hasBody && BODY_UNEXPECTED.has(method))
   }
 
   #sendBody(request: ClientRequest): void {

@@ -208,5 +208,7 @@ function createParser(limits: Limits): Server {
 // upgrade, so that its bytes would be taken for the new protocol.
 function mayUpgrade({ httpVersion, headers }: IncomingMessage): boolean {
   const bodiless = headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0
-  return httpVersion === '1.1' && bodiless
+  // In a tunnel of HTTP/2 a client could say about itself what it likes (X-Forwarded-For).
+  const cleartextHttp2 = /\bh2c\b/i.test(headers.upgrade ?? '')
+  return httpVersion === '1.1' && bodiless && !cleartextHttp2
 }

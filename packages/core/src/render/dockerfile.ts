@@ -35,7 +35,7 @@ export function dockerfile(container: Container, version: string): string {
     '',
     'USER 65532:65532',
     'STOPSIGNAL SIGTERM',
-    'HEALTHCHECK --interval=5s --timeout=3s --start-period=5s \\',
+    'HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \\',
     `  CMD ${JSON.stringify([...entryPoint, '--probe', 'ready'])}`,
     `ENTRYPOINT ${JSON.stringify(entryPoint)}`,
   ]
