@@ -61,7 +61,7 @@ function fill(text: string): string {
 
 /** Puts a row at the end of the table of ports. */
 function withRow(page: string, row: string): string {
-  const rows = [...page.matchAll(/^\| [a-z-]+ \| [^|]+ \| \d+ \|$/gm)]
+  const rows = [...page.matchAll(/^\| [a-z0-9-]+ \| [^|]+ \| \d+ \|$/gm)]
   const last = rows.at(-1)
   if (last === undefined) throw new Error('CONTRIBUTING.md has lost its table of ports')
   const end = last.index + last[0].length

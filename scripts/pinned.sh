@@ -5,4 +5,9 @@ for bin in "$PWD"/node_modules/node-linux-*/bin; do
   if [ -x "$bin/node" ]; then PATH=$bin:$PATH; fi
 done
 export PATH
+# npm also leaves out optional packages that the machine's own Node is too old for, silently: once more, with the pinned one.
+if [ -d node_modules ] && ! ls -d node_modules/@rolldown/binding-* >/dev/null 2>&1; then
+  echo "completing the installation with Node $(node --version)" >&2
+  npm ci --loglevel=error >&2
+fi
 exec "$@"

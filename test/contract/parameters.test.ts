@@ -165,6 +165,11 @@ forEveryContainer((subject) => {
     }
   })
 
+  line(4, 'its fixture has files exactly where its parameters name watched ones', () => {
+    const watched = subject.container.params.filter(({ facts }) => facts.reloads).map(({ name }) => name)
+    expect(subject.fixture.files?.params ?? []).toEqual(watched)
+  })
+
   for (const [way, replace] of Object.entries(replacements)) {
     line(4, `changed files are seen: ${way}; a bad one keeps the last good one and says so`, async () => {
       const { files } = subject.fixture

@@ -23,8 +23,7 @@ export const fixture: MakeFixture = async () => {
       if (status !== 200 || body !== 'hello') throw new Error(`expected 200 hello, got ${status} ${body}`)
     },
     async beginWork(at) {
-      const { response, ended } = await open(at, '/slow')
-      await once(response, 'data')
+      const { ended } = await open(at, '/slow')
       return {
         finish: async () => {
           app.release()
@@ -46,7 +45,7 @@ export const fixture: MakeFixture = async () => {
       })),
       {
         name: 'nobody listens',
-        env: { SIDECAR_HTTPS_TARGET: `http://127.0.0.1:${await closedPort()}` },
+        env: { SIDECAR_HTTPS_TARGET: 'http://127.0.0.1:1' },
         check: (at) => expectStatus(at, 502),
       },
       {
@@ -173,15 +172,6 @@ const brokenApplications: readonly { name: string; serve: Serve; check: Outage['
     },
   },
 ]
-
-async function closedPort(): Promise<number> {
-  const server = createTcpServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 function certificateFor(name: string): Record<'cert' | 'key', string> {
   return selfSigned({ names: [name] })

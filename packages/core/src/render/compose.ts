@@ -7,7 +7,8 @@ export function compose(container: Container, given: readonly GivenParam[] = [])
   const settings = settingsOf(container, given)
   const drain = drainOf(container, given)
   const lines = [
-    '# Ports of the pair are published by the service whose network they share:',
+    '# Use beside your own file: docker compose -f compose.yaml -f this-file.yaml up. The service app, whose network it',
+    '# shares, publishes the ports of both:',
     '#   app:',
     '#     ports:',
     ...portsOf(container, given).map(({ port }) => `#       - "${port}:${port}"`),

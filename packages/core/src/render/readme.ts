@@ -36,21 +36,20 @@ function quickStart(container: Container): string {
   const settings = settingsOf(container).map(({ variable, value, secret }) =>
     secret ? ` -e ${variable}` : ` -e ${variable}=${shellWord(value)}`,
   )
-  const published = portsOf(container).map(({ port }) => ` -p ${port}:${port}`)
   return [
     '## Quick start',
     'As a process, in this repository after `npm ci`:',
     fence('sh', `npx outrider ${container.name} --help`),
-    'As a container:',
+    'As a container that shares the network of the container `my-app`, which publishes the ports:',
     fence(
       'sh',
-      `docker run --rm --read-only --cap-drop ALL${published.join('')}${settings.join('')} ${imageOf(container)}`,
+      `docker run --rm --read-only --cap-drop ALL --network container:my-app${settings.join('')} ${imageOf(container)}`,
     ),
     'In a compose stack, beside the service `app`:',
     fence('yaml', compose(container)),
     'In a pod:',
     fence('yaml', pod(container)),
-    `As a module: \`npm install @outrider/${container.name}\`; see the notes below.`,
+    `As a module: \`npm run pack\` in the repository makes the package; how to use it stands in the notes below.`,
   ].join('\n\n')
 }
 
