@@ -58,7 +58,7 @@ export async function footprint(): Promise<string> {
       [['bare `node:http` server', ...figures(base), '-', '1.00 x'], ...rows],
     ),
     '',
-    `Wrong parameters are refused with exit code 2 after ${Math.max(...refusals)} ms at most, the engine's own time included.`,
+    `Wrong parameters are refused with exit code 2 after ${Math.max(...refusals)} ms (median), the engine's own time included.`,
     '',
   ].join('\n')
 }
