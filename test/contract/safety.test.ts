@@ -102,6 +102,7 @@ it('every line of the container contract has a test', () => {
     'generated',
     'e2e/image',
     'e2e/examples',
+    'e2e/endurance',
   ]
   const proved = sources.flatMap((name) =>
     [...readFileSync(inRoot('test', `${name}.test.ts`), 'utf8').matchAll(/\bline\((\d+),/g)].map((match) =>

@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { request } from 'node:https'
 import { promisify } from 'node:util'
 import { afterEach, describe, expect } from 'vitest'
+import { type Document, parseAllDocuments } from 'yaml'
 import { line } from '../support/contract.ts'
 import { until } from '../support/program.ts'
 import { containerPackages, inRoot } from '../support/workspace.ts'
@@ -29,6 +30,12 @@ line(20, 'every example has a story here, and every container an example', async
   const used = Object.values(stories).flatMap(({ images }) => images)
   for (const { container } of await containerPackages())
     expect(used).toContain(`outrider/${container.name}:latest`)
+})
+
+line(20, 'the application of legacy-https is the same by compose and as a pod', () => {
+  const [configMap] = parseAllDocuments(readFileSync(inRoot('examples/legacy-https/pod.yaml'), 'utf8'))
+  const { data } = (configMap as Document).toJS() as { data: Record<string, string> }
+  expect(data['app.js']).toBe(readFileSync(inRoot('examples/legacy-https/app.js'), 'utf8'))
 })
 
 for (const [name, { images, check }] of Object.entries(stories)) {

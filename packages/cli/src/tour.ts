@@ -49,7 +49,7 @@ export async function tour({ args, program, stop, write }: TourOptions): Promise
     if (answered < names.length && !own) return 1
     await Promise.race([stopped, ...children.map(({ ended }) => ended)])
     if (!stop.aborted)
-      write('\nA container has ended by itself:\n' + children.map(({ words }) => words()).join('\n'))
+      write(`\nA container has ended by itself:\n${children.map(({ words }) => words()).join('\n')}`)
     return await drain(children, write)
   } catch (error) {
     write(`\n${(error as Error).message}\n`)
