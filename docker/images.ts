@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs'
-import { readdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { containerNames } from '../scripts/workspace.ts'
 import { bundleContainer } from './bundle.ts'
 import { run, type Say, step, succeeds } from './command.ts'
 import { DEBIAN_IMAGE, ensureBaseImages, NODE_IMAGE } from './stand-ins.ts'
@@ -24,7 +25,7 @@ export interface ImageSizes {
  * base
  */
 export async function buildImages(names?: string[], say: Say = console.log): Promise<ImageSizes> {
-  const containers = await chosenContainers(names)
+  const containers = chosenContainers(names)
   await requireEngine()
   await ensureBaseImages(say)
   await step(say, BASE, buildBase)
@@ -56,11 +57,8 @@ export function tooLargeImages(images: ImageSizes['images']): string | undefined
   return `more than ${MOST_ADDED_BYTES} bytes on top of ${BASE}: ${list}; find what its bundle need not import`
 }
 
-async function chosenContainers(names?: string[]): Promise<string[]> {
-  const packages = await readdir(join(ROOT, 'packages'))
-  const isContainer = (name: string) =>
-    ['container.ts', 'main.ts'].every((file) => existsSync(join(ROOT, 'packages', name, 'src', file)))
-  const containers = packages.filter(isContainer).sort()
+function chosenContainers(names?: string[]): string[] {
+  const containers = containerNames()
   const unknown = (names ?? []).filter((name) => !containers.includes(name))
   if (unknown.length > 0) {
     throw new Error(`no such container: ${unknown.join(', ')}; there are: ${containers.join(', ')}`)

@@ -7,9 +7,11 @@ export const inRoot = (...parts: string[]): string =>
 
 /** The names of all container packages: those that have a definition and a program. */
 export const containerNames = (): string[] =>
-  readdirSync(inRoot('packages')).filter((name) =>
-    ['container.ts', 'main.ts'].every((file) => existsSync(inRoot('packages', name, 'src', file))),
-  )
+  readdirSync(inRoot('packages'))
+    .filter((name) =>
+      ['container.ts', 'main.ts'].every((file) => existsSync(inRoot('packages', name, 'src', file))),
+    )
+    .sort()
 
 export const containersOfWorkspace = (): Promise<Container[]> =>
   Promise.all(

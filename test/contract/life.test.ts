@@ -1,9 +1,6 @@
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import type { Addresses, FileSet } from '@outrider/core/testing'
+import { type Addresses, onFreePorts } from '@outrider/core/testing'
 import { expect } from 'vitest'
 import { forEveryContainer, line } from '../support/contract.ts'
 import { until } from '../support/program.ts'
@@ -111,15 +108,7 @@ forEveryContainer((subject) => {
   line(14, 'twenty reloads leave no descriptor behind', async () => {
     const { files } = subject.fixture
     if (files === undefined) return
-    const directory = mkdtempSync(join(tmpdir(), 'outrider-'))
-    const place = (set: FileSet) => {
-      for (const [name, text] of Object.entries(set)) writeFileSync(join(directory, name), text)
-    }
-    place(files.good[0])
-    const env = Object.fromEntries(
-      files.params.map((name) => [subject.variable(name), join(directory, name)]),
-    )
-    const program = await subject.start(env)
+    const { program, place } = await subject.startOnFiles(files)
     const at = await program.addresses()
     let seen = await files.observe(at)
     const before = descriptors(program.pid).length
@@ -133,7 +122,6 @@ forEveryContainer((subject) => {
       })
     }
     await until('as many descriptors as before', () => descriptors(program.pid).length <= before)
-    rmSync(directory, { recursive: true })
   })
 
   line(15, 'each line of the log is a JSON object with time, level, container and msg', async () => {
@@ -154,13 +142,13 @@ forEveryContainer((subject) => {
   line(15, 'LOG_FORMAT=text is for people, LOG_LEVEL=error is silent while all is well', async () => {
     const text = subject.program({
       ...subject.fixture.env,
-      ...quietPorts(subject.container.prefix),
+      ...onFreePorts(subject.container),
       LOG_FORMAT: 'text',
     })
     await until('a line of text', () => / info +started/.test(text.stdout))
     const silent = subject.program({
       ...subject.fixture.env,
-      ...quietPorts(subject.container.prefix),
+      ...onFreePorts(subject.container),
       LOG_LEVEL: 'error',
     })
     await until('it serves', () => listeningOn(silent.pid).length > 0)
@@ -168,14 +156,6 @@ forEveryContainer((subject) => {
     await silent.ended()
     expect(silent.stdout).toBe('')
   })
-
-  function quietPorts(prefix: string): Record<string, string> {
-    const listeners = Object.values(subject.container.ports).map((name) => [
-      subject.variable(name),
-      '127.0.0.1:0',
-    ])
-    return { [`${prefix}ADMIN`]: '127.0.0.1:0', ...Object.fromEntries(listeners) }
-  }
 })
 
 /** Opens connections to every port that is not the admin API's. */

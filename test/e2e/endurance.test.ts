@@ -1,9 +1,5 @@
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import type { FileSet } from '@outrider/core/testing'
 import { expect } from 'vitest'
 import { forEveryContainer, line } from '../support/contract.ts'
 import { type Program, until } from '../support/program.ts'
@@ -43,15 +39,7 @@ forEveryContainer((subject) => {
     async () => {
       const { files } = subject.fixture
       if (files === undefined) return
-      const directory = mkdtempSync(join(tmpdir(), 'outrider-'))
-      const place = (set: FileSet) => {
-        for (const [name, text] of Object.entries(set)) writeFileSync(join(directory, name), text)
-      }
-      place(files.good[0])
-      const env = Object.fromEntries(
-        files.params.map((name) => [subject.variable(name), join(directory, name)]),
-      )
-      const program = await subject.start(env)
+      const { program, place } = await subject.startOnFiles(files)
       const opened = descriptors(program.pid).length
       let done = 0
       const reload = async (rounds: number) => {
@@ -70,7 +58,6 @@ forEveryContainer((subject) => {
       await reload(500)
       expect(await metric(program, /^process_private_memory_bytes/)).toBeLessThan(half + 24 * mib)
       expect(descriptors(program.pid).length).toBeLessThanOrEqual(opened)
-      rmSync(directory, { recursive: true })
     },
     240_000,
   )

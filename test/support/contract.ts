@@ -1,7 +1,8 @@
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { Container } from '@outrider/core'
-import type { Fixture } from '@outrider/core/testing'
-import { onFreePorts } from '@outrider/core/testing'
+import { type FileSet, type Fixture, onFreePorts, type WatchedFiles } from '@outrider/core/testing'
 import { afterEach, beforeEach, describe, it } from 'vitest'
 import { Program } from './program.ts'
 import { type ContainerPackage, containerPackages, inRoot } from './workspace.ts'
@@ -30,6 +31,7 @@ export class Subject {
   readonly #pack: ContainerPackage
   #fixture: Fixture | undefined
   #programs: Program[] = []
+  #directories: string[] = []
 
   constructor(pack: ContainerPackage) {
     this.#pack = pack
@@ -49,6 +51,7 @@ export class Subject {
   async close(): Promise<void> {
     await Promise.all(this.#programs.map((program) => program[Symbol.asyncDispose]()))
     this.#programs = []
+    for (const directory of this.#directories.splice(0)) rmSync(directory, { recursive: true })
     await this.#fixture?.[Symbol.asyncDispose]()
     this.#fixture = undefined
   }
@@ -72,6 +75,18 @@ export class Subject {
     const program = this.program({ ...onFreePorts(this.container), ...this.fixture.env, ...env }, args)
     await program.logged('started')
     return program
+  }
+
+  /** Runs it on its watched files, the first good ones to begin with; `place` writes others over them. */
+  async startOnFiles(files: WatchedFiles): Promise<{ program: Program; place: (set: FileSet) => void }> {
+    const directory = mkdtempSync(join(tmpdir(), 'outrider-'))
+    this.#directories.push(directory)
+    const place = (set: FileSet) => {
+      for (const [name, text] of Object.entries(set)) writeFileSync(join(directory, name), text)
+    }
+    place(files.good[0])
+    const named = files.params.map((name) => [this.variable(name), join(directory, name)])
+    return { program: await this.start(Object.fromEntries(named)), place }
   }
 }
 
