@@ -1,0 +1,471 @@
+import type { Socket } from 'node:net'
+import { type Answer, render, TOO_SLOW } from './answer.ts'
+import { BodyReader, type BodySink } from './body.ts'
+import type { Deadlines, Expiring } from './deadlines.ts'
+import { type Context, type Downstream, Exchange } from './exchange.ts'
+import { type Client, ForwardedLines } from './forwarded.ts'
+import { CLOSE, type Fault, Head, KEEP_ALIVE } from './head.ts'
+import { Outbox } from './outbox.ts'
+import type { Pool } from './pool.ts'
+import { Request } from './request.ts'
+import { openTunnel } from './tunnel.ts'
+
+/**
+ * `head`: a request is awaited or arriving; `exchange`: one is being served; `discard`: it is answered, and the rest of
+ * its body is thrown away; `linger`: the last answer is out, and what still comes is thrown away; `tunnel`: the
+ * connection belongs to another protocol.
+ */
+type State = 'head' | 'exchange' | 'discard' | 'linger' | 'tunnel' | 'closed'
+
+const CR = 0x0d
+const LF = 0x0a
+
+export interface ClientOptions {
+  readonly context: Context
+  readonly deadlines: Deadlines
+  readonly pool: Pool
+  readonly client: Client
+  readonly trusted: boolean
+  /** Lower-case names of headers that are not taken from clients. */
+  readonly withheld: readonly string[]
+  onClose(connection: ClientConnection): void
+}
+
+/** A connection of a client that speaks HTTP/1.1: one exchange at a time, in the order of the requests. */
+export class ClientConnection implements Downstream, BodySink, Expiring {
+  readonly forwarded: ForwardedLines
+  readonly pool: Pool
+  readonly trusted: boolean
+  deadline: number
+  readonly #socket: Socket
+  readonly #context: Context
+  readonly #deadlines: Deadlines
+  readonly #client: Client
+  readonly #withheld: readonly string[]
+  readonly #onClose: (connection: ClientConnection) => void
+  readonly #outbox: Outbox
+  #state: State = 'head'
+  #head: Head | undefined
+  /** Bytes of the client that have not been used, from `#restAt` on; it is not read while there are some. */
+  #rest: Buffer | undefined
+  #restAt = 0
+  #exchange: Exchange | undefined
+  #body: BodyReader | undefined
+  #bodyOpen = true
+  #pumping = false
+  #paused = false
+  #ended = false
+  #draining = false
+  #requests = 0
+  #minor = 1
+  #keepAlive = true
+  /** How the response's end is told: by its length or not at all, by chunks, or by the end of the connection. */
+  #framing: 'counted' | 'chunked' | 'close' = 'counted'
+  #windowBytes = 0
+
+  constructor(socket: Socket, options: ClientOptions) {
+    this.#socket = socket
+    this.#context = options.context
+    this.#deadlines = options.deadlines
+    this.#client = options.client
+    this.#withheld = options.withheld
+    this.#onClose = options.onClose
+    this.pool = options.pool
+    this.trusted = options.trusted
+    this.forwarded = new ForwardedLines(options.client)
+    this.#outbox = new Outbox(socket)
+    this.deadline = this.#deadlines.in(this.#context.limits.headMs)
+    this.#deadlines.add(this)
+    socket.on('data', (bytes: Buffer) => this.#onData(bytes))
+    socket.on('end', () => this.#onEnd())
+    socket.on('drain', () => this.#onDrain())
+    socket.on('timeout', () => this.#onStall())
+    socket.on('error', (error) => this.#onGone(error))
+    socket.on('close', () => this.#onGone(new Error('the client has left')))
+  }
+
+  get version(): string {
+    return this.#minor === 1 ? '1.1' : '1.0'
+  }
+
+  /** Whether something is being served. */
+  get busy(): boolean {
+    return this.#state === 'exchange' || this.#state === 'tunnel'
+  }
+
+  /** Closes it when nothing is in hand, and else after that. A request of which a part has come is let in. */
+  drain(): void {
+    this.#draining = true
+    if (this.#state === 'head' && this.#head === undefined && this.#rest === undefined) this.#close()
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  // --- reading
+
+  #onData(bytes: Buffer): void {
+    if (this.#state === 'linger' || this.#state === 'closed') return
+    if (this.#rest === undefined) {
+      this.#rest = bytes
+      this.#restAt = 0
+    } else {
+      this.#rest = Buffer.concat([this.#rest.subarray(this.#restAt), bytes])
+      this.#restAt = 0
+    }
+    this.#pump()
+  }
+
+  /** Uses up what has come, as far as the state allows. */
+  #pump(): void {
+    if (this.#pumping) return
+    this.#pumping = true
+    let wanted = true
+    while (wanted && this.#rest !== undefined) wanted = this.#step(this.#rest)
+    this.#pumping = false
+    if (this.#state === 'closed' || this.#state === 'tunnel') return
+    const exchange = this.#exchange
+    exchange?.flushRequest()
+    this.#outbox.flush()
+    this.#read(wanted)
+  }
+
+  #read(wanted: boolean): void {
+    if (wanted === !this.#paused) return
+    this.#paused = !wanted
+    if (wanted) this.#socket.resume()
+    else this.#socket.pause()
+  }
+
+  /** False when the rest has to wait. */
+  #step(rest: Buffer): boolean {
+    switch (this.#state) {
+      case 'head':
+        // Answers to a client that reads none are not piled up.
+        return this.#outbox.open && this.#stepHead(rest)
+      case 'exchange':
+      case 'discard':
+        return this.#stepBody(rest)
+      default:
+        this.#rest = undefined
+        return true
+    }
+  }
+
+  #stepHead(rest: Buffer): boolean {
+    let at = this.#restAt
+    if (this.#head === undefined) {
+      // RFC 9112 2.2: empty lines before a request are skipped, and these are not many.
+      if (rest[at] === CR && at < rest.length - 1 && rest[at + 1] === LF) {
+        at += 2
+        this.#restAt = at
+      }
+      if (at === rest.length) {
+        this.#rest = undefined
+        return true
+      }
+      this.#head = new Head(true, this.trusted, this.#withheld)
+      if (this.#requests > 0) this.deadline = this.#deadlines.in(this.#context.limits.headMs)
+    }
+    const head = this.#head
+    const { limits } = this.#context
+    let progress = head.read(rest, at, rest.length, limits)
+    if (progress === 'more') {
+      // The memory it came in is larger than the piece.
+      if (at > 0 || rest.buffer.byteLength > 2 * limits.headBytes) {
+        this.#rest = Buffer.from(rest.subarray(at))
+        this.#restAt = 0
+      }
+      return true
+    }
+    if (progress === 'done') progress = head.finish(rest, at)
+    this.#head = undefined
+    if (progress === 'fault') {
+      this.#refuse(head.fault ?? { status: 400, reason: 'the request is malformed' })
+      return true
+    }
+    this.#restAt = at + head.length
+    if (this.#restAt === rest.length) this.#rest = undefined
+    this.#begin(head)
+    return true
+  }
+
+  #begin(head: Head): void {
+    const { limits } = this.#context
+    this.#requests += 1
+    this.#minor = head.minor
+    this.#keepAlive =
+      !this.#ended &&
+      this.#requests < limits.requestsPerConnection &&
+      (head.minor === 1 ? (head.connection & CLOSE) === 0 : (head.connection & KEEP_ALIVE) !== 0)
+    const hasBody = head.chunked || head.contentLength > 0
+    if (hasBody) this.#body = new BodyReader(head.chunked ? 'chunked' : head.contentLength, this, limits)
+    this.#bodyOpen = true
+    this.#windowBytes = 0
+    this.#state = 'exchange'
+    this.deadline = this.#deadlines.in(limits.stallMs)
+    const exchange = new Exchange(head, hasBody, new Request(head, this.#client), this.#context, this)
+    this.#exchange = exchange
+    exchange.start()
+  }
+
+  #stepBody(rest: Buffer): boolean {
+    const body = this.#body
+    if (body === undefined || (!this.#bodyOpen && this.#state === 'exchange')) return false
+    const at = this.#restAt
+    const next = body.read(rest, at, rest.length)
+    if (next < 0) {
+      this.#rest = undefined
+      this.#body = undefined
+      this.#keepAlive = false
+      const fault = { status: body.fault.includes('large') ? 413 : 400, reason: body.fault }
+      if (this.#state === 'exchange') this.#exchange?.bodyFault(fault)
+      else this.destroy()
+      return true
+    }
+    this.#windowBytes += next - at
+    if (next === rest.length) this.#rest = undefined
+    else this.#restAt = next
+    return true
+  }
+
+  bodyData(bytes: Buffer, start: number, end: number): void {
+    if (this.#state === 'exchange') this.#exchange?.requestData(bytes, start, end)
+  }
+
+  bodyEnd(trailers: string): void {
+    this.#body = undefined
+    if (this.#state === 'exchange') this.#exchange?.requestEnd(trailers)
+    else if (this.#state === 'discard') this.#next()
+  }
+
+  openBody(open: boolean): void {
+    if (this.#bodyOpen === open) return
+    this.#bodyOpen = open
+    if (open) this.#pump()
+    else if (!this.#pumping) this.#read(false)
+  }
+
+  // --- writing
+
+  interim(status: number, reason: string, lines: string): void {
+    if (this.#minor === 0) return
+    this.#outbox.text(`HTTP/1.1 ${status} ${reason}\r\n${lines}\r\n`)
+  }
+
+  head(status: number, reason: string, lines: string, length: number, bodiless: boolean): void {
+    let text = `HTTP/1.1 ${status} ${reason}\r\n${lines}`
+    this.#framing = 'counted'
+    if (length >= 0) {
+      text += `Content-Length: ${length}\r\n`
+    } else if (!bodiless) {
+      this.#framing = this.#minor === 1 ? 'chunked' : 'close'
+      if (this.#framing === 'chunked') text += 'Transfer-Encoding: chunked\r\n'
+      else this.#keepAlive = false
+    }
+    if (this.#draining && this.#rest === undefined) this.#keepAlive = false
+    if (!this.#keepAlive) text += 'Connection: close\r\n'
+    else if (this.#minor === 0) text += 'Connection: keep-alive\r\n'
+    this.#outbox.text(`${text}\r\n`)
+  }
+
+  data(bytes: Buffer, start: number, end: number, owned: boolean): void {
+    if (this.#framing !== 'chunked') {
+      this.#outbox.bytes(bytes, start, end, owned)
+      return
+    }
+    this.#outbox.text(`${(end - start).toString(16)}\r\n`)
+    this.#outbox.bytes(bytes, start, end, owned)
+    this.#outbox.text('\r\n')
+  }
+
+  end(trailers: string): void {
+    if (this.#framing === 'chunked') this.#outbox.text(`0\r\n${trailers}\r\n`)
+  }
+
+  flush(): boolean {
+    const open = this.#outbox.flush()
+    // From here on it must take something of what is written, or be given up.
+    if (!open && this.#state === 'exchange') this.#socket.setTimeout(this.#context.limits.stallMs)
+    return open
+  }
+
+  cut(): void {
+    this.destroy()
+  }
+
+  closeAfter(): void {
+    this.#keepAlive = false
+  }
+
+  over(): void {
+    this.#exchange = undefined
+    if (this.#state !== 'exchange') return
+    const { limits } = this.#context
+    if (!this.#keepAlive) {
+      this.#linger()
+    } else if (this.#body !== undefined) {
+      this.#state = 'discard'
+      this.deadline = this.#deadlines.in(limits.lingerMs)
+      if (!this.#pumping) this.#pump()
+    } else {
+      this.#next()
+    }
+  }
+
+  #next(): void {
+    this.#state = 'head'
+    this.deadline = this.#deadlines.in(this.#context.limits.idleMs)
+    if (this.#rest === undefined && (this.#draining || this.#ended)) this.#close()
+    else if (!this.#pumping && (this.#rest !== undefined || this.#paused)) this.#pump()
+  }
+
+  #close(): void {
+    this.#state = 'linger'
+    this.deadline = this.#deadlines.in(this.#context.limits.lingerMs)
+    this.#outbox.flush()
+    this.#socket.end()
+    if (this.#ended) this.#socket.destroySoon()
+    else this.#read(true)
+  }
+
+  // Closing with unread bytes makes the kernel send a reset, which can overtake the answer.
+  #linger(): void {
+    this.#rest = undefined
+    this.#close()
+  }
+
+  #refuse(fault: Fault): void {
+    this.#answer({ status: fault.status, message: sentence(fault.reason) }, new Error(fault.reason))
+  }
+
+  // To what is no request, or not yet.
+  #answer(answer: Answer, error: Error): void {
+    const { status, reason, lines, body } = render(answer, undefined)
+    this.#minor = 1
+    this.#keepAlive = false
+    this.head(status, reason, lines + this.#context.responseLines, body.length, false)
+    this.#outbox.bytes(body, 0, body.length, true)
+    this.#context.onRequest({
+      method: '-',
+      target: '-',
+      version: '1.1',
+      status,
+      durationMs: 0,
+      bytesIn: 0,
+      bytesOut: body.length,
+      outcome: 'refused',
+      error,
+      clientAddress: this.#client.address,
+      upstream: undefined,
+      traceparent: undefined,
+      requestId: undefined,
+    })
+    this.#linger()
+  }
+
+  // --- the connection
+
+  switched(head: Head, upstream: Socket, rest: Buffer): void {
+    this.#exchange = undefined
+    this.#state = 'tunnel'
+    this.deadline = Number.POSITIVE_INFINITY
+    for (const event of ['data', 'end', 'drain', 'timeout']) this.#socket.removeAllListeners(event)
+    const clientRest = this.#rest?.subarray(this.#restAt) ?? Buffer.alloc(0)
+    this.#rest = undefined
+    this.#paused = false
+    const reason = head.reason === '' ? 'Switching Protocols' : head.reason
+    const start = `HTTP/1.1 101 ${reason}\r\nConnection: Upgrade\r\nUpgrade: ${head.upgrade}\r\n${head.kept}\r\n`
+    this.#outbox.text(start)
+    this.#outbox.flush()
+    openTunnel({
+      client: this.#socket,
+      clientRest,
+      upstream,
+      upstreamRest: rest,
+      limits: this.#context.limits,
+      onEnd: (report) => this.#context.onTunnel(report),
+    })
+  }
+
+  expire(): void {
+    const { limits } = this.#context
+    switch (this.#state) {
+      case 'head':
+        if (this.#head !== undefined) this.#answer(TOO_SLOW, new Error('the head has not come in time'))
+        // A connection opened ahead of need, as browsers do, has done nothing that wants an answer.
+        else this.#close()
+        break
+      case 'exchange':
+        this.#expireExchange(limits.stallMs)
+        break
+      case 'tunnel':
+        this.deadline = Number.POSITIVE_INFINITY
+        break
+      default:
+        this.destroy()
+    }
+  }
+
+  #expireExchange(windowMs: number): void {
+    this.deadline = this.#deadlines.in(windowMs)
+    const exchange = this.#exchange
+    if (exchange === undefined) return
+    if (this.#ended) {
+      exchange.clientLost(new Error('the client has ended its side and the response does not go on'))
+      this.destroy()
+      return
+    }
+    if (!exchange.owesBody || !this.#bodyOpen) return
+    const enough = (this.#context.limits.minBodyRate * windowMs) / 1000
+    const came = this.#windowBytes
+    this.#windowBytes = 0
+    if (came < Math.max(1, enough)) exchange.refuse(TOO_SLOW, new Error('the client has stalled'))
+  }
+
+  // The client takes nothing of what is written.
+  #onStall(): void {
+    if (this.#outbox.open) return
+    this.#exchange?.clientLost(new Error('the client has stalled'))
+    this.destroy()
+  }
+
+  #onDrain(): void {
+    this.#outbox.drained()
+    this.#socket.setTimeout(0)
+    this.#exchange?.clientDrained()
+    if (this.#state === 'head' && this.#rest !== undefined) this.#pump()
+  }
+
+  #onEnd(): void {
+    this.#ended = true
+    if (this.#state === 'linger') {
+      this.#socket.destroySoon()
+    } else if (this.#state === 'head' && this.#rest === undefined) {
+      this.#close()
+    } else if (this.#state === 'head') {
+      // Half a request. Nobody waits for an answer to it.
+      if (this.#outbox.open) this.destroy()
+    } else if (this.#body !== undefined) {
+      this.#exchange?.clientLost(new Error('the client has left before the end of its request'))
+      this.destroy()
+    } else {
+      this.#keepAlive = false
+      this.deadline = this.#deadlines.in(this.#context.limits.abandonedMs)
+    }
+  }
+
+  #onGone(error: Error): void {
+    if (this.#state === 'closed') return
+    const tunnel = this.#state === 'tunnel'
+    this.#state = 'closed'
+    this.#rest = undefined
+    this.#deadlines.delete(this)
+    if (!tunnel) this.#exchange?.clientLost(error)
+    this.#onClose(this)
+    this.#socket.destroy()
+  }
+}
+
+const sentence = (reason: string): string => `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`

@@ -1,0 +1,601 @@
+import type { Socket } from 'node:net'
+import {
+  type Answer,
+  BAD_GATEWAY,
+  CONNECT_REFUSED,
+  GATEWAY_TIMEOUT,
+  headerLine,
+  type RenderedAnswer,
+  ROUTE_FAILED,
+  render,
+  TOO_LARGE,
+  UPGRADE_REFUSED,
+} from './answer.ts'
+import type { ForwardedLines } from './forwarded.ts'
+import { type Fault, type Head, isHost, UPGRADE, without } from './head.ts'
+import type { Limits } from './limits.ts'
+import type { Pool } from './pool.ts'
+import type { Outcome, RequestReport, TunnelReport } from './report.ts'
+import { originForm, type Request, Response } from './request.ts'
+import type { Forward, HeaderChanges, Respond, Route } from './route.ts'
+import { Shadow, type ShadowReport } from './shadow.ts'
+import { newRequestId, newTraceparent, TRACEPARENT } from './trace.ts'
+import type { Upstream } from './upstream.ts'
+import { UpstreamTimeout } from './upstream.ts'
+import type { ResponseSink, UpstreamConnection } from './upstream-connection.ts'
+
+/** Where the response of one exchange goes, and the body of its request comes from. */
+export interface Downstream {
+  readonly version: string
+  readonly forwarded: ForwardedLines
+  readonly pool: Pool
+  /** Whether its peer may speak for clients before it. */
+  readonly trusted: boolean
+  interim(status: number, reason: string, lines: string): void
+  /** @param length bytes of content; -1 when not known @param bodiless whether none is sent all the same */
+  head(status: number, reason: string, lines: string, length: number, bodiless: boolean): void
+  data(bytes: Buffer, start: number, end: number, owned: boolean): void
+  end(trailers: string): void
+  /** False when it takes no more for now: `Exchange.clientDrained` tells. */
+  flush(): boolean
+  /** Ends the response so that the client cannot take it for a whole one. */
+  cut(): void
+  /** No further request shall come after this one. */
+  closeAfter(): void
+  /** Whether the body may be told to the exchange. */
+  openBody(open: boolean): void
+  switched(head: Head, socket: Socket, rest: Buffer): void
+  /** The exchange is over and nothing more will be written. */
+  over(): void
+}
+
+/** What all exchanges of a forwarder share. */
+export interface Context {
+  readonly route: Route
+  readonly limits: Limits
+  /** Lines that each response gets, each with its end. */
+  readonly responseLines: string
+  readonly via: string | undefined
+  readonly createTraceparent: boolean
+  readonly createRequestId: boolean
+  onRequest(report: RequestReport): void
+  onTunnel(report: TunnelReport): void
+  onShadow(report: ShadowReport): void
+}
+
+const BODILESS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'DELETE', 'CONNECT'])
+const BODY_UNEXPECTED = new Set(['GET', 'DELETE', 'OPTIONS', 'TRACE'])
+const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
+
+/** One request on its way to an application, and its response on its way back. */
+export class Exchange implements ResponseSink {
+  readonly request: Request
+  readonly #head: Head
+  readonly #context: Context
+  readonly #downstream: Downstream
+  readonly #started = performance.now()
+  #route: Forward | undefined
+  #upstream: Upstream | undefined
+  #connection: UpstreamConnection | undefined
+  #shadow: Shadow | undefined
+  #attempts = 0
+  #upgrade = false
+  /** Whether all of the request has come. */
+  #received: boolean
+  /** Whether the rest of the body is thrown away. */
+  #dropped = false
+  #bodySent = false
+  #awaitsContinue = false
+  #headSent = false
+  #responded = false
+  #settled = false
+  #status = 0
+  #bytesIn = 0
+  #bytesOut = 0
+  #outcome: Outcome = 'complete'
+  #error: Error | undefined
+  #requestId: string | undefined
+  #traceparent: string | undefined
+  #finished = false
+
+  /** @param hasBody whether bytes of content follow the head */
+  constructor(head: Head, hasBody: boolean, request: Request, context: Context, downstream: Downstream) {
+    this.#head = head
+    this.request = request
+    this.#context = context
+    this.#downstream = downstream
+    this.#received = !hasBody
+    this.#awaitsContinue = head.expectsContinue && hasBody
+  }
+
+  /** Begins; the caller calls `flushRequest` when all that has arrived together has been told. */
+  start(): void {
+    const refusal = this.#refusal()
+    if (refusal !== undefined) {
+      this.refuse(refusal, new Error(refusal.message))
+      return
+    }
+    let route: ReturnType<Route>
+    try {
+      route = this.#context.route(this.request)
+    } catch (error) {
+      this.#fail('refused', asError(error), ROUTE_FAILED)
+      return
+    }
+    if (!(route instanceof Promise)) {
+      this.#follow(route)
+      return
+    }
+    if (!this.#received) this.#downstream.openBody(false)
+    route.then(
+      (decided) => {
+        if (this.#settled) return
+        this.#follow(decided)
+        this.flushRequest()
+      },
+      (error) => this.#fail('refused', asError(error), ROUTE_FAILED),
+    )
+  }
+
+  get settled(): boolean {
+    return this.#settled
+  }
+
+  #refusal(): Answer | undefined {
+    const { method, target } = this.#head
+    if (method === 'CONNECT') return CONNECT_REFUSED
+    if (!target.startsWith('/') && !(target === '*' && method === 'OPTIONS')) {
+      const { authority } = originForm(target)
+      if (authority === '' || !isHost(authority)) {
+        return { status: 400, message: 'The request target must be a path or an http URL.' }
+      }
+    }
+    if (this.#head.contentLength > this.#context.limits.bodyBytes) return TOO_LARGE
+    this.#upgrade = this.#mayUpgrade()
+    if (this.#upgrade && !this.#received) return UPGRADE_REFUSED
+    return undefined
+  }
+
+  // RFC 9110 7.8: HTTP/1.0 knows no upgrade, and a server may ignore one.
+  #mayUpgrade(): boolean {
+    const { connection, upgrade, minor } = this.#head
+    if ((connection & UPGRADE) === 0 || upgrade === '' || minor === 0) return false
+    // In a tunnel of HTTP/2 a client could say about itself what it likes (X-Forwarded-For).
+    return !/\bh2c\b/i.test(upgrade)
+  }
+
+  #follow(route: Forward | Respond): void {
+    if ('respond' in route) {
+      this.#outcome = 'answered'
+      this.#settled = true
+      this.#answer(route.respond)
+      return
+    }
+    this.#route = route
+    if (route.shadow !== undefined && !this.#upgrade) this.#startShadow(route.shadow)
+    this.#send(route.upstream)
+  }
+
+  #send(upstream: Upstream): void {
+    let text: string
+    try {
+      text = this.#headText(upstream)
+    } catch (error) {
+      this.#fail('refused', asError(error), ROUTE_FAILED)
+      return
+    }
+    this.#upstream = upstream
+    this.#attempts += 1
+    const { pool } = this.#downstream
+    const connection = this.#upgrade ? pool.fresh(upstream, this, true) : pool.take(upstream, this)
+    this.#connection = connection
+    connection.text(text)
+    if (!this.#received) this.#downstream.openBody(connection.writable)
+  }
+
+  #startShadow(upstream: Upstream): void {
+    const { pool } = this.#downstream
+    try {
+      const text = this.#headText(upstream)
+      this.#shadow = new Shadow(pool, upstream, text, this.bodiless, !this.#received, (report) =>
+        this.#context.onShadow(report),
+      )
+    } catch {
+      // The request itself fails of the same.
+    }
+  }
+
+  // Some applications leave the body of a GET unread and take it for the next request, and some send a body after HEAD
+  // that would be taken for the next response: on a shared connection either would reach another client.
+  get #last(): boolean {
+    const { method } = this.#head
+    return method === 'HEAD' || ((!this.#received || this.#bodySent) && BODY_UNEXPECTED.has(method))
+  }
+
+  #headText(upstream: Upstream): string {
+    const head = this.#head
+    const route = this.#route
+    let { kept } = head
+    let start = head.startLine
+    let { host } = head
+    if (head.minor === 0 || route?.target !== undefined || !start.startsWith(' /', head.method.length)) {
+      start = `${head.method} ${this.#target} HTTP/1.1\r\n`
+      if (host !== this.request.host) {
+        host = this.request.host
+        kept = `Host: ${host}\r\n${without(kept, ['host'])}`
+      }
+    }
+    let lines: string
+    if (this.#downstream.trusted) {
+      const appended = this.#downstream.forwarded.appended(head)
+      kept = without(kept, appended.replaced)
+      lines = appended.lines
+    } else {
+      lines = this.#downstream.forwarded.lines(host)
+    }
+    // HTTP/1.0 needs no host; the request that goes on is of HTTP/1.1 and does.
+    if (host === undefined) lines = `Host: ${upstream.authority}\r\n${lines}`
+    if (this.#context.via !== undefined) lines += `Via: ${this.#downstream.version} ${this.#context.via}\r\n`
+    if (head.chunked) lines += 'Transfer-Encoding: chunked\r\n'
+    else if (head.contentLength >= 0) lines += `Content-Length: ${head.contentLength}\r\n`
+    else if (!BODILESS.has(head.method)) lines += 'Content-Length: 0\r\n'
+    if (this.#awaitsContinue) lines += 'Expect: 100-continue\r\n'
+    if (this.#upgrade) lines += `Connection: Upgrade\r\nUpgrade: ${head.upgrade}\r\n`
+    else if (this.#last) lines += 'Connection: close\r\n'
+    if (this.#context.createTraceparent || this.#context.createRequestId) {
+      const traced = this.#traced(kept)
+      kept = traced.kept
+      lines += traced.lines
+    }
+    if (route?.headers === undefined) return `${start}${kept}${lines}\r\n`
+    return `${start}${changed(kept + lines, route.headers)}\r\n`
+  }
+
+  get #target(): string {
+    const target = this.#route?.target
+    if (target === undefined) return this.request.target
+    if (!/^[/*][!-~]*$/.test(target))
+      throw new Error(`the target ${JSON.stringify(target)} of the route is no path`)
+    return target
+  }
+
+  #traced(kept: string): { kept: string; lines: string } {
+    let lines = ''
+    let rest = kept
+    if (this.#context.createTraceparent) {
+      const sent = this.#head.headers.get('traceparent')
+      this.#traceparent ??= sent !== undefined && TRACEPARENT.test(sent) ? sent : newTraceparent()
+      if (this.#traceparent !== sent) {
+        // The state belongs to the parent that is not believed (W3C Trace Context 3.2).
+        rest = without(rest, ['traceparent', 'tracestate'])
+        lines += `traceparent: ${this.#traceparent}\r\n`
+      }
+    }
+    if (this.#context.createRequestId) {
+      const sent = this.#downstream.trusted ? this.#head.headers.get('x-request-id') : undefined
+      this.#requestId ??= sent ?? newRequestId()
+      rest = without(rest, ['x-request-id'])
+      lines += `X-Request-Id: ${this.#requestId}\r\n`
+    }
+    return { kept: rest, lines }
+  }
+
+  // --- the request's body, told by the downstream
+
+  requestData(bytes: Buffer, start: number, end: number): void {
+    this.#bytesIn += end - start
+    if (this.#settled || this.#dropped) return
+    if (this.#bytesIn > this.#context.limits.bodyBytes) {
+      this.#fail('refused', new Error('the body is too large'), TOO_LARGE)
+      return
+    }
+    const connection = this.#connection
+    if (connection === undefined) return
+    this.#bodySent = true
+    if (!this.#head.chunked) {
+      connection.bytes(bytes, start, end)
+      this.#shadow?.requestData(bytes, start, end)
+      return
+    }
+    const size = `${(end - start).toString(16)}\r\n`
+    connection.text(size)
+    connection.bytes(bytes, start, end)
+    connection.text('\r\n')
+    this.#shadow?.requestText(size)
+    this.#shadow?.requestData(bytes, start, end)
+    this.#shadow?.requestText('\r\n')
+  }
+
+  requestEnd(trailers: string): void {
+    this.#received = true
+    if (this.#settled || this.#dropped) return
+    if (this.#head.chunked) {
+      this.#connection?.text(`0\r\n${trailers}\r\n`)
+      this.#shadow?.requestText(`0\r\n${trailers}\r\n`)
+    }
+    this.#shadow?.requestEnded(true)
+  }
+
+  /** What has been told so far is sent on. */
+  flushRequest(): void {
+    this.#shadow?.flushRequest()
+    const connection = this.#connection
+    if (connection === undefined || this.#settled) return
+    if (!connection.flush() && !this.#received && !this.#dropped) this.#downstream.openBody(false)
+  }
+
+  get owesBody(): boolean {
+    return !this.#received && !this.#awaitsContinue && this.#connection?.writable === true
+  }
+
+  /** Whether the client still has to send a part of the request, wanted or not. */
+  get receiving(): boolean {
+    return !this.#received
+  }
+
+  drained(): void {
+    if (this.#settled || this.#received) return
+    this.#downstream.openBody(this.#connection?.writable === true || this.#dropped)
+  }
+
+  #dropBody(): void {
+    if (this.#received || this.#dropped) return
+    this.#dropped = true
+    this.#downstream.openBody(true)
+  }
+
+  // --- the response, told by the upstream's connection
+
+  get bodiless(): boolean {
+    return this.#head.method === 'HEAD'
+  }
+
+  interim(head: Head): void {
+    if (head.status === 100) {
+      // Only who asked for it can make sense of it.
+      if (!this.#awaitsContinue) return
+      this.#awaitsContinue = false
+      this.#downstream.interim(100, 'Continue', '')
+    } else if (this.#head.minor === 1) {
+      this.#downstream.interim(head.status, head.reason, head.kept)
+    }
+  }
+
+  response(head: Head, length: number): void {
+    this.#awaitsContinue = false
+    if (head.status >= 500 && this.#retried(undefined, head.status)) return
+    let lines = head.kept
+    const changes = this.#changes(head)
+    if (changes !== undefined) {
+      try {
+        lines = changed(lines, changes)
+      } catch (error) {
+        this.#loseConnection()
+        this.#fail('upstream-failed', asError(error), BAD_GATEWAY)
+        return
+      }
+    }
+    if (this.#context.via !== undefined) lines += `Via: 1.${head.minor} ${this.#context.via}\r\n`
+    lines += this.#context.responseLines
+    this.#status = head.status
+    this.#headSent = true
+    // An application that refuses a body often stops reading it.
+    if (head.status >= 400) this.#dropBody()
+    const none = this.bodiless || head.status === 204 || head.status === 304
+    this.#downstream.head(head.status, head.reason, lines, head.status === 204 ? -1 : length, none)
+  }
+
+  #changes(head: Head): HeaderChanges | undefined {
+    const onResponse = this.#route?.onResponse
+    if (onResponse === undefined) return undefined
+    return onResponse(new Response(head)) ?? undefined
+  }
+
+  data(bytes: Buffer, start: number, end: number, owned: boolean): void {
+    if (this.#settled) return
+    this.#bytesOut += end - start
+    this.#downstream.data(bytes, start, end, owned)
+  }
+
+  end(trailers: string): void {
+    if (this.#settled) return
+    this.#settled = true
+    this.#responded = true
+    const connection = this.#connection
+    this.#connection = undefined
+    if (connection !== undefined) {
+      if (this.#received && !this.#dropped && !this.#last) this.#downstream.pool.giveBack(connection)
+      else connection.destroy()
+    }
+    this.#shadow?.requestEnded(this.#received)
+    this.#downstream.end(trailers)
+    this.#finish()
+  }
+
+  flush(): void {
+    if (!this.#downstream.flush() && !this.#settled) this.#connection?.pause()
+  }
+
+  switched(head: Head, socket: Socket, rest: Buffer): void {
+    this.#connection = undefined
+    // Asked for, and for this protocol: anything else leaves two sides with two ideas of what follows.
+    const agreed = head.upgrade.toLowerCase() === this.#head.upgrade.toLowerCase()
+    if (!this.#upgrade || !agreed || this.#settled) {
+      socket.destroy()
+      this.#fail('upstream-failed', new Error('protocols were switched unasked'), BAD_GATEWAY)
+      return
+    }
+    this.#settled = true
+    this.#status = 101
+    this.#headSent = true
+    this.#report()
+    this.#downstream.switched(head, socket, rest)
+  }
+
+  lost(error: Error, untouched: boolean): void {
+    const connection = this.#connection
+    this.#connection = undefined
+    if (this.#settled) return
+    const timedOut = error instanceof UpstreamTimeout || hasCode(error, 'ETIMEDOUT')
+    // The application has closed a kept connection just when we used it: with nothing of a response come, the request
+    // was most likely not read, and repeating an idempotent one does no harm (RFC 9110 9.2.2).
+    const stale = untouched && connection?.reused === true && !timedOut
+    if (stale && !this.#bodySent && IDEMPOTENT.has(this.#head.method) && this.#upstream !== undefined) {
+      this.#attempts -= 1
+      this.#again(this.#upstream)
+      return
+    }
+    if (untouched && this.#retried(error, undefined, !connection?.connected)) return
+    if (timedOut) this.#fail('upstream-timeout', error, GATEWAY_TIMEOUT)
+    else this.#fail('upstream-failed', error, BAD_GATEWAY)
+  }
+
+  #retried(error: Error | undefined, status: number | undefined, unsent = false): boolean {
+    const route = this.#route
+    if (route?.retry === undefined || this.#upstream === undefined || this.#bodySent) return false
+    if (!unsent && !IDEMPOTENT.has(this.#head.method)) return false
+    let next: Upstream | undefined
+    try {
+      next = route.retry({ attempt: this.#attempts, upstream: this.#upstream, error, status })
+    } catch {
+      // A route that fails here has no better idea.
+    }
+    if (next === undefined) return false
+    this.#loseConnection()
+    this.#again(next)
+    return true
+  }
+
+  #again(upstream: Upstream): void {
+    this.#send(upstream)
+    this.flushRequest()
+  }
+
+  #loseConnection(): void {
+    this.#connection?.destroy()
+    this.#connection = undefined
+  }
+
+  // --- the client
+
+  clientDrained(): void {
+    this.#connection?.resume()
+  }
+
+  /** The client is gone, or has been given up. */
+  clientLost(error: Error): void {
+    if (this.#outcome === 'complete' && !this.#responded) {
+      this.#outcome = 'client-aborted'
+      this.#error = error
+    }
+    this.#settled = true
+    this.#loseConnection()
+    this.#shadow?.requestEnded(this.#received)
+    this.#finish()
+  }
+
+  /** Ends with an answer of ours, or by cutting the response that has begun. */
+  refuse(answer: Answer, error: Error): void {
+    this.#fail('refused', error, answer)
+  }
+
+  /** The framing of the body is broken. */
+  bodyFault(fault: Fault): void {
+    this.#received = true
+    this.#fail('refused', new Error(fault.reason), {
+      status: fault.status,
+      message: 'The request is malformed.',
+    })
+    this.#downstream.closeAfter()
+  }
+
+  #fail(outcome: Outcome, error: Error, answer: Answer): void {
+    if (this.#settled) return
+    this.#settled = true
+    this.#outcome = outcome
+    this.#error = error
+    this.#loseConnection()
+    this.#shadow?.requestEnded(this.#received)
+    this.#dropBody()
+    if (this.#headSent) {
+      // Never a clean end: it would pass off half a response as a whole one.
+      this.#downstream.cut()
+      this.#finish()
+      return
+    }
+    if (outcome === 'refused') this.#downstream.closeAfter()
+    this.#answer(answer)
+  }
+
+  #answer(answer: Answer): void {
+    let rendered: RenderedAnswer
+    try {
+      rendered = render(answer, this.#head.headers.get('accept'))
+    } catch (error) {
+      this.#outcome = 'refused'
+      this.#error = asError(error)
+      rendered = render(ROUTE_FAILED, undefined)
+    }
+    const { status, reason, lines, body } = rendered
+    this.#status = status
+    this.#headSent = true
+    const { bodiless } = this
+    const none = bodiless || status === 204 || status === 304
+    this.#downstream.head(
+      status,
+      reason,
+      lines + this.#context.responseLines,
+      none && !bodiless ? -1 : body.length,
+      none,
+    )
+    if (!none) {
+      this.#bytesOut += body.length
+      this.#downstream.data(body, 0, body.length, true)
+    }
+    this.#downstream.end('')
+    this.#finish()
+    this.#downstream.flush()
+  }
+
+  #finish(): void {
+    if (this.#finished) return
+    this.#report()
+    this.#downstream.over()
+  }
+
+  #report(): void {
+    if (this.#finished) return
+    this.#finished = true
+    this.#context.onRequest({
+      method: this.#head.method,
+      target: this.#head.target,
+      version: this.#downstream.version,
+      status: this.#headSent ? this.#status : 499,
+      durationMs: performance.now() - this.#started,
+      bytesIn: this.#bytesIn,
+      bytesOut: this.#bytesOut,
+      outcome: this.#outcome,
+      error: this.#error,
+      clientAddress: this.request.client.address,
+      upstream: this.#upstream?.name,
+      traceparent: this.#traceparent,
+      requestId: this.#requestId,
+    })
+  }
+}
+
+function changed(lines: string, changes: HeaderChanges): string {
+  const names = Object.keys(changes).map((name) => name.toLowerCase())
+  let result = without(lines, names)
+  for (const [name, value] of Object.entries(changes))
+    if (value !== undefined) result += headerLine(name, value)
+  return result
+}
+
+function hasCode(error: Error, code: string): boolean {
+  return 'code' in error && error.code === code
+}
+
+function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown))
+}

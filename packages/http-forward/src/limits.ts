@@ -1,0 +1,52 @@
+import type { ChunkLimits } from './body.ts'
+import type { HeadLimits } from './head.ts'
+
+/** What one client, one connection or one message may cost. All times are milliseconds, all sizes bytes. */
+export interface Limits extends HeadLimits, ChunkLimits {
+  /** From the acceptance of a connection, or the first byte of a further request, until its head is there; then 408. */
+  headMs: number
+  /** Of a connection between two requests. */
+  idleMs: number
+  /** The window in which `minBodyRate` is measured, and in which a client must take something of a response. */
+  stallMs: number
+  /** Bytes a second of a request's body that a client must send at least; then 408. */
+  minBodyRate: number
+  /** Of the body of a request; then 413. */
+  bodyBytes: number
+  /** After which a connection is closed, between two requests. */
+  requestsPerConnection: number
+  responseHeadBytes: number
+  /** Until what is left of a request that is answered already has come; then the connection is closed. */
+  lingerMs: number
+  /** One side has ended: how long the other may be silent. */
+  halfClosedMs: number
+  /** A client that has ended its side may still wait this long for the next byte of its answer. */
+  abandonedMs: number
+  tcpKeepAliveMs: number
+}
+
+export const LIMITS: Limits = {
+  // Slowloris: a head that arrives byte by byte holds a connection for ever.
+  headMs: 10_000,
+  headBytes: 16 * 1024,
+  uriBytes: 8 * 1024,
+  headerCount: 128,
+  // Longer than the 60 s after which common load balancers drop their idle side, so that they close first.
+  idleMs: 75_000,
+  // Silence of the application (server-sent events) is not measured by this.
+  stallMs: 60_000,
+  // Slower than any modem: it is meant for clients that hold a connection by a byte now and then.
+  minBodyRate: 240,
+  bodyBytes: Number.POSITIVE_INFINITY,
+  requestsPerConnection: Number.POSITIVE_INFINITY,
+  // Responses are the application's own, and a few of them set many cookies.
+  responseHeadBytes: 64 * 1024,
+  extensionBytes: 16 * 1024,
+  trailerBytes: 8 * 1024,
+  // Closing with unread bytes makes the kernel send a reset, which can overtake the answer.
+  lingerMs: 5_000,
+  halfClosedMs: 60_000,
+  // The end of a client's side may mean that it waits, or that it has left: only the next write would tell.
+  abandonedMs: 10_000,
+  tcpKeepAliveMs: 60_000,
+}

@@ -1,0 +1,98 @@
+import type { Deadlines } from './deadlines.ts'
+import type { Limits } from './limits.ts'
+import type { Upstream } from './upstream.ts'
+import { type ResponseSink, UpstreamConnection } from './upstream-connection.ts'
+
+/** The connections to the applications, the unused ones kept for the next request. */
+export class Pool {
+  readonly #limits: Limits
+  readonly #deadlines: Deadlines
+  readonly #preamble: Buffer | undefined
+  readonly #withheld: readonly string[]
+  readonly #open = new Set<UpstreamConnection>()
+  readonly #idle = new Map<Upstream, UpstreamConnection[]>()
+  #closed = false
+  readonly #onClose = (connection: UpstreamConnection) => this.#remove(connection)
+
+  /**
+   * @param withheld lower-case names of headers of responses that are not passed on
+   * @param preamble written first on each connection
+   */
+  constructor(
+    limits: Limits,
+    deadlines: Deadlines,
+    withheld: readonly string[],
+    preamble: Buffer | undefined,
+  ) {
+    this.#limits = limits
+    this.#deadlines = deadlines
+    this.#withheld = withheld
+    this.#preamble = preamble
+  }
+
+  /** The connection used last, because the application is the least likely to close that one; or a new one. */
+  take(upstream: Upstream, sink: ResponseSink): UpstreamConnection {
+    const connection = this.#idle.get(upstream)?.pop()
+    if (connection === undefined) return this.fresh(upstream, sink, false)
+    connection.begin(sink)
+    return connection
+  }
+
+  /** @param streamed whether the connection may be switched to another protocol */
+  fresh(upstream: Upstream, sink: ResponseSink, streamed: boolean): UpstreamConnection {
+    const connection = new UpstreamConnection(
+      upstream,
+      sink,
+      this.#limits,
+      this.#deadlines,
+      this.#withheld,
+      streamed,
+      this.#preamble,
+      this.#onClose,
+    )
+    this.#open.add(connection)
+    return connection
+  }
+
+  /** Takes back a connection whose response has ended; closes it when nothing may follow on it. */
+  giveBack(connection: UpstreamConnection): void {
+    const { upstream } = connection
+    let idle = this.#idle.get(upstream)
+    if (idle === undefined) {
+      idle = []
+      this.#idle.set(upstream, idle)
+    }
+    if (
+      this.#closed ||
+      !connection.reusable ||
+      !connection.idle ||
+      idle.length >= upstream.options.idleMost
+    ) {
+      connection.destroy()
+    } else {
+      idle.push(connection)
+      connection.rest()
+    }
+  }
+
+  /** Cuts off all of them. */
+  close(): void {
+    this.#closed = true
+    for (const connection of this.#open) connection.destroy()
+  }
+
+  /** Lets go of the unused ones. */
+  closeIdle(): void {
+    this.#closed = true
+    for (const connection of this.#open) if (connection.idle) connection.destroy()
+  }
+
+  #remove(connection: UpstreamConnection): void {
+    this.#open.delete(connection)
+    const idle = this.#idle.get(connection.upstream)
+    if (idle === undefined) return
+    const at = idle.lastIndexOf(connection)
+    if (at >= 0) idle.splice(at, 1)
+    if (idle.length === 0) this.#idle.delete(connection.upstream)
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * How a request ended: `complete`, answered by the application to the last byte; `client-aborted`, the client left
+ * or stalled; `upstream-failed`, the application was unreachable, broke off or spoke no HTTP; `upstream-timeout`, it
+ * let a deadline pass; `refused`, the request was malformed, oversize, too slow or not for us; `answered`, by the
+ * route itself.
+ */
+export type Outcome =
+  | 'complete'
+  | 'client-aborted'
+  | 'upstream-failed'
+  | 'upstream-timeout'
+  | 'refused'
+  | 'answered'
+
+export interface RequestReport {
+  /** `-` when the request could not be read. */
+  readonly method: string
+  /** As it went on; `-` when the request could not be read. */
+  readonly target: string
+  /** Major and minor version that the client speaks, such as `1.1` or `2`. */
+  readonly version: string
+  /** What the client was told; 499 when it left before. */
+  readonly status: number
+  readonly durationMs: number
+  /** Bytes of content that came of the request and went of the response. */
+  readonly bytesIn: number
+  readonly bytesOut: number
+  readonly outcome: Outcome
+  /** Why, where the outcome is neither `complete` nor `answered`; for the log, not for the client. */
+  readonly error: Error | undefined
+  /** Of the client, as its connection has it. */
+  readonly clientAddress: string | undefined
+  /** Where it went last; undefined when it went nowhere. */
+  readonly upstream: string | undefined
+  /** Value of the traceparent that went on (W3C Trace Context). */
+  readonly traceparent: string | undefined
+  /** Value of the X-Request-Id that went on. */
+  readonly requestId: string | undefined
+}
+
+/** `closed`: both sides ended; the others: one side vanished, and the other was cut off for it. */
+export type TunnelOutcome = 'closed' | 'client-lost' | 'upstream-lost'
+
+export interface TunnelReport {
+  readonly durationMs: number
+  readonly bytesFromClient: number
+  readonly bytesToClient: number
+  readonly outcome: TunnelOutcome
+}

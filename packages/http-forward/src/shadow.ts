@@ -1,0 +1,108 @@
+import type { Pool } from './pool.ts'
+import type { Upstream } from './upstream.ts'
+import type { ResponseSink, UpstreamConnection } from './upstream-connection.ts'
+
+export interface ShadowReport {
+  readonly upstream: string
+  /** Undefined when no response has come whole. */
+  readonly status: number | undefined
+  readonly durationMs: number
+  readonly error: Error | undefined
+}
+
+/** What waits for a slow shadow at most; it is given up beyond that, since the request itself waits for nobody. */
+const QUEUE_BYTES = 1024 * 1024
+
+/** A copy of a request, whose response is thrown away. */
+export class Shadow implements ResponseSink {
+  readonly bodiless: boolean
+  /** Of the application alone is expected that it answers in time. */
+  readonly owesBody = false
+  readonly #pool: Pool
+  readonly #upstream: Upstream
+  readonly #onEnd: (report: ShadowReport) => void
+  readonly #started = performance.now()
+  #connection: UpstreamConnection | undefined
+  #queued = 0
+  #status: number | undefined
+  #requestComplete: boolean
+
+  /** @param hasBody whether the request goes on after its head */
+  constructor(
+    pool: Pool,
+    upstream: Upstream,
+    head: string,
+    bodiless: boolean,
+    hasBody: boolean,
+    onEnd: (report: ShadowReport) => void,
+  ) {
+    this.bodiless = bodiless
+    this.#pool = pool
+    this.#upstream = upstream
+    this.#requestComplete = !hasBody
+    this.#onEnd = onEnd
+    this.#connection = pool.take(upstream, this)
+    this.#connection.text(head)
+  }
+
+  requestText(text: string): void {
+    this.#connection?.text(text)
+  }
+
+  requestData(bytes: Buffer, start: number, end: number): void {
+    const connection = this.#connection
+    if (connection === undefined) return
+    this.#queued = connection.writable ? 0 : this.#queued + end - start
+    if (this.#queued > QUEUE_BYTES) this.lost(new Error('the shadow does not take the request'))
+    else connection.bytes(bytes, start, end)
+  }
+
+  flushRequest(): void {
+    this.#connection?.flush()
+  }
+
+  /** @param complete whether all of the request was told; an incomplete one is given up */
+  requestEnded(complete: boolean): void {
+    if (this.#requestComplete) return
+    this.#requestComplete = complete
+    if (!complete) this.lost(new Error('the request was not completed'))
+  }
+
+  interim(): void {}
+
+  switched(): void {
+    this.lost(new Error('protocols were switched unasked'))
+  }
+
+  response(head: { readonly status: number }): void {
+    this.#status = head.status
+  }
+
+  data(): void {}
+
+  end(): void {
+    const connection = this.#connection
+    if (connection === undefined) return
+    this.#connection = undefined
+    if (this.#requestComplete && !this.bodiless) this.#pool.giveBack(connection)
+    else connection.destroy()
+    this.#report(undefined)
+  }
+
+  flush(): void {}
+  drained(): void {}
+
+  lost(error: Error): void {
+    const connection = this.#connection
+    if (connection === undefined) return
+    this.#connection = undefined
+    connection.destroy()
+    this.#status = undefined
+    this.#report(error)
+  }
+
+  #report(error: Error | undefined): void {
+    const durationMs = performance.now() - this.#started
+    this.#onEnd({ upstream: this.#upstream.name, status: this.#status, durationMs, error })
+  }
+}

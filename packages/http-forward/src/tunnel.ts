@@ -1,0 +1,68 @@
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { Limits } from './limits.ts'
+import type { TunnelOutcome, TunnelReport } from './report.ts'
+
+export interface TunnelOptions {
+  readonly client: Socket | Duplex
+  /** What the client has sent behind its request. */
+  readonly clientRest: Buffer
+  readonly upstream: Socket
+  /** What the application has sent behind its response. */
+  readonly upstreamRest: Buffer
+  readonly limits: Pick<Limits, 'halfClosedMs'>
+  readonly onEnd: (report: TunnelReport) => void
+}
+
+/** Carries bytes both ways until both sides are gone. */
+export function openTunnel(options: TunnelOptions): void {
+  const { client, clientRest, upstream, upstreamRest, limits, onEnd } = options
+  const started = performance.now()
+  const sentBefore = upstream.bytesWritten
+  const receivedBefore = upstream.bytesRead - upstreamRest.length
+  let lost: TunnelOutcome | undefined
+  let open = 2
+
+  const watch = (side: Duplex, cutOther: () => void, loss: TunnelOutcome) => {
+    side.allowHalfOpen = true
+    side.on('error', () => undefined)
+    side.once('close', () => {
+      if (!(side.readableEnded && side.writableFinished)) {
+        lost ??= loss
+        cutOther()
+      }
+      open -= 1
+      if (open === 0) report()
+    })
+  }
+  const report = () => {
+    onEnd({
+      durationMs: performance.now() - started,
+      bytesFromClient: upstream.bytesWritten - sentBefore,
+      bytesToClient: upstream.bytesRead - receivedBefore,
+      outcome: lost ?? 'closed',
+    })
+  }
+
+  // What is lost on one side shall look lost on the other, not ended. TLS has no reset, but a missing goodbye.
+  const cutUpstream = () => {
+    // A socket that has sent its end cannot be reset.
+    if (upstream.writableEnded) upstream.destroy()
+    else upstream.resetAndDestroy()
+  }
+  const cutClient = () => client.destroy()
+  watch(client, cutUpstream, 'client-lost')
+  watch(upstream, cutClient, 'upstream-lost')
+  // A peer that has ended and waits for nothing would otherwise leave the other half open for ever.
+  client.once('end', () => silent(upstream, limits.halfClosedMs, cutUpstream))
+  upstream.once('end', () => silent(client, limits.halfClosedMs, cutClient))
+  if (clientRest.length > 0) client.unshift(clientRest)
+  if (upstreamRest.length > 0) upstream.unshift(upstreamRest)
+  client.pipe(upstream)
+  upstream.pipe(client)
+}
+
+/** Calls once a side has been silent for so long. */
+function silent(side: Duplex & { setTimeout?: Socket['setTimeout'] }, ms: number, then: () => void): void {
+  side.setTimeout?.(ms, then)
+}
