@@ -10,16 +10,17 @@ interface Source {
 }
 
 const isTest = (file: string): boolean =>
-  /\.test\.ts$|\/(fixture|testing|test-support|watch-fixture)\.ts$/.test(file)
+  /\.test\.ts$|\/(fixture|testing|test-support|test-ca|watch-fixture)\.ts$/.test(file)
 
 function sourcesOf(name: string): Source[] {
   return readdirSync(inRoot('packages', name, 'src'), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.ts'))
     .map((file) => {
       const text = readFileSync(inRoot('packages', name, 'src', file), 'utf8')
-      const imports = [...text.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map(
-        ([, target = '']) => target,
+      const statements = text.matchAll(
+        /^(?:import|export)\s(?:[^'"=;(]*?\sfrom\s)?'([^'\n]+)'|\bimport\(\s*'([^']+)'/gm,
       )
+      const imports = [...statements].map(([, target, dynamic]) => target ?? dynamic ?? '')
       return { file: `packages/${name}/src/${file}`, text, imports }
     })
     .filter(({ file }) => !isTest(file))

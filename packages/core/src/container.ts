@@ -56,6 +56,15 @@ export interface Context<P extends Params, M extends MetricSpecs> {
     params: readonly (keyof P & string)[],
     apply: (contents: FileContents) => T | Promise<T>,
   ) => Promise<T>
+  /**
+   * The same for all files in the directory that a parameter names and one level below it, by path relative to it.
+   * A directory that is missing, too large or holds a file that cannot be read is refused like what `apply` refuses.
+   */
+  readonly followDirectory: <T>(
+    name: string,
+    param: keyof P & string,
+    apply: (files: ReadonlyMap<string, Buffer>) => T | Promise<T>,
+  ) => Promise<T>
   /** Aborted when the drain begins. */
   readonly signal: AbortSignal
 }

@@ -290,3 +290,111 @@ describe('requireFile', () => {
     )
   })
 })
+
+describe('followDirectory', () => {
+  /** Takes rules unless one begins with "bad". */
+  function rulesBox(path = directory) {
+    const taken: Record<string, string>[] = []
+    const container = defineContainer({
+      name: 'test-box',
+      pattern: 'sidecar',
+      summary: 'Follows a directory.',
+      contract: [],
+      admin: 9999,
+      params: { rules: pathKind('The rules.', { example: '/rules', reloads: true }) },
+      metrics: {},
+      async start({ followDirectory }) {
+        await followDirectory('rules', 'rules', (files) => {
+          for (const [name, rule] of files)
+            if (rule.toString().startsWith('bad')) throw new Error(`${name} is no rule`)
+          taken.push(Object.fromEntries([...files].map(([name, rule]) => [name, rule.toString()])))
+        })
+        return { async [Symbol.asyncDispose]() {} }
+      },
+    })
+    return { taken, start: () => startContainer(container, { TEST_BOX_RULES: path }) }
+  }
+
+  it('gives the files at the start and at each change', async () => {
+    writeFileSync(rules, 'one')
+    const { start, taken } = rulesBox()
+    await using started = await start()
+    writeFileSync(join(directory, 'more'), 'two')
+    await started.checkFiles()
+    rmSync(rules)
+    await started.checkFiles()
+    expect(taken).toEqual([{ rules: 'one' }, { more: 'two', rules: 'one' }, { more: 'two' }])
+  })
+
+  it('takes an empty directory for no files', async () => {
+    const { start, taken } = rulesBox()
+    await using _ = await start()
+    expect(taken).toEqual([{}])
+  })
+
+  it('ends the start with the remedy when there is no directory', async () => {
+    const path = join(directory, 'missing')
+    await expect(rulesBox(path).start()).rejects.toThrow(`${path} does not exist: mount or create it`)
+  })
+
+  it('names the parameter when it ends the start', async () => {
+    writeFileSync(rules, 'bad')
+    await expect(rulesBox().start()).rejects.toThrow('TEST_BOX_RULES (--rules): rules is no rule')
+  })
+
+  it('keeps the last good files, and says so like follow, while one is bad', async () => {
+    writeFileSync(rules, 'one')
+    const { start, taken } = rulesBox()
+    await using started = await start()
+    await change(started, 'bad')
+    expect(taken).toEqual([{ rules: 'one' }])
+    expect(logged(started, 'rules not reloaded, the last good one stays')).toMatchObject([
+      { level: 'error', files: [directory], error: 'rules is no rule' },
+    ])
+    expect(await lines(started)).toEqual(
+      expect.arrayContaining([
+        'last_reload_successful{file="rules"} 0',
+        'reloads_total{file="rules",result="refused"} 1',
+        'reloads_total{file="rules",result="taken"} 1',
+      ]),
+    )
+    expect((await readyz(started)).notices['rules files']).toContain('rules is no rule')
+  })
+
+  it('keeps the last good files while the directory is gone, and takes the next ones', async () => {
+    const path = join(directory, 'sub')
+    mkdirSync(path)
+    writeFileSync(join(path, 'a'), 'one')
+    const { start, taken } = rulesBox(path)
+    await using started = await start()
+    rmSync(path, { recursive: true })
+    await started.checkFiles()
+    expect((await readyz(started)).notices['rules files']).toContain(`${path} does not exist`)
+    expect(taken).toEqual([{ a: 'one' }])
+    mkdirSync(path)
+    writeFileSync(join(path, 'a'), 'two')
+    await started.checkFiles()
+    expect((await readyz(started)).notices).toEqual({})
+    expect(taken).toEqual([{ a: 'one' }, { a: 'two' }])
+  })
+
+  it('refuses all while one file may not be read', async () => {
+    writeFileSync(rules, 'one')
+    chmodSync(directory, 0o755)
+    // Root may read everything.
+    const user = process.geteuid?.() ?? 0
+    if (user === 0) process.seteuid?.(65532)
+    try {
+      const { start, taken } = rulesBox()
+      await using started = await start()
+      if (user === 0) process.seteuid?.(0)
+      writeFileSync(join(directory, 'closed'), 'two', { mode: 0 })
+      if (user === 0) process.seteuid?.(65532)
+      await started.checkFiles()
+      expect((await readyz(started)).notices['rules files']).toContain('closed cannot be read: EACCES')
+      expect(taken).toEqual([{ rules: 'one' }])
+    } finally {
+      if (user === 0) process.seteuid?.(0)
+    }
+  })
+})

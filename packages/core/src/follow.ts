@@ -2,7 +2,14 @@ import { closeSync, constants, openSync } from 'node:fs'
 import type { Notice } from './gates.ts'
 import type { Log } from './log.ts'
 import { counter, gauge, type Metrics } from './metrics.ts'
-import { type FileContents, type FileWatcher, watchFiles } from './watch.ts'
+import {
+  type DirectoryContents,
+  type FileContents,
+  type Watching,
+  type WatchOptions,
+  watchDirectory,
+  watchFiles,
+} from './watch.ts'
 
 /** The content of a followed file; throws with the reason and the remedy when there is none. */
 export function requireFile(contents: FileContents, path: string): Buffer {
@@ -42,16 +49,46 @@ export interface FollowKit {
   readonly metrics: Metrics<typeof reloadMetrics>
 }
 
+export interface Followed<T> {
+  /** What the first `apply` gave. */
+  readonly first: T
+  readonly watcher: Watching<unknown>
+}
+
 /**
  * Applies the content of files now, and again whenever it changes. The first `apply` may throw: then so does this.
  * Later ones that throw change nothing but the log, the metrics and a notice on `/readyz`.
  */
-export async function follow<T>(
+export function follow<T>(
   name: string,
   paths: readonly string[],
   apply: (contents: FileContents) => T | Promise<T>,
+  kit: FollowKit,
+): Promise<Followed<T>> {
+  return applyEach(name, paths, (options) => watchFiles(paths, options), apply, kit)
+}
+
+/** The same for all files in a directory; one that cannot be read whole is refused without `apply` being asked. */
+export function followDirectory<T>(
+  name: string,
+  path: string,
+  apply: (files: ReadonlyMap<string, Buffer>) => T | Promise<T>,
+  kit: FollowKit,
+): Promise<Followed<T>> {
+  const applyFiles = (contents: DirectoryContents) => {
+    if (contents instanceof Error) throw contents
+    return apply(contents)
+  }
+  return applyEach(name, [path], (options) => watchDirectory(path, options), applyFiles, kit)
+}
+
+async function applyEach<C, T>(
+  name: string,
+  paths: readonly string[],
+  watch: (options: WatchOptions<C>) => Promise<Watching<C>>,
+  apply: (contents: C) => T | Promise<T>,
   { log, notice, metrics }: FollowKit,
-): Promise<{ readonly first: T; readonly watcher: FileWatcher }> {
+): Promise<Followed<T>> {
   const remark = notice(`${name} files`)
   const taken = () => {
     metrics.successful.set({ file: name }, 1)
@@ -59,7 +96,7 @@ export async function follow<T>(
     metrics.reloads.inc({ file: name, result: 'taken' })
     remark.clear()
   }
-  const load = async (contents: FileContents) => {
+  const load = async (contents: C) => {
     try {
       await apply(contents)
       taken()
@@ -74,7 +111,7 @@ export async function follow<T>(
   }
   const begun = Promise.withResolvers<void>()
   let last = begun.promise
-  const watcher = await watchFiles(paths, {
+  const watcher = await watch({
     onChange: (contents) => {
       last = last.then(() => load(contents))
     },

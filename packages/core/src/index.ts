@@ -37,4 +37,12 @@ export type { Log, LogFields } from './log.ts'
 export { counter, gauge, histogram } from './metrics.ts'
 export { run } from './run.ts'
 export { version } from './version.ts'
-export { type FileContents, type FileWatcher, type WatchOptions, watchFiles } from './watch.ts'
+export {
+  type DirectoryContents,
+  type DirectoryWatcher,
+  type FileContents,
+  type FileWatcher,
+  type WatchOptions,
+  watchDirectory,
+  watchFiles,
+} from './watch.ts'

@@ -9,14 +9,14 @@ import {
   type Running,
 } from './container.ts'
 import { cutOffMs, type DrainOutcome, drainWithin, within } from './drain.ts'
-import { follow, reloadMetrics } from './follow.ts'
+import { type Followed, type FollowKit, follow, followDirectory, reloadMetrics } from './follow.ts'
 import { Readiness } from './gates.ts'
 import { type Address, formatAddress } from './kinds.ts'
 import { createLog, type Log, redactor } from './log.ts'
 import { MetricRegistry, type MetricSpecs } from './metrics.ts'
 import type { Resolved } from './resolve.ts'
 import { version } from './version.ts'
-import type { FileWatcher } from './watch.ts'
+import type { Watching } from './watch.ts'
 
 /** A container at work in this process. Disposing ends it at once. */
 export interface Launched extends AsyncDisposable {
@@ -67,7 +67,7 @@ export async function launch(
   signal?.addEventListener('abort', () => stop.abort(), { once: true })
   if (signal?.aborted) stop.abort()
   const asked = Promise.withResolvers<void>()
-  const watchers: FileWatcher[] = []
+  const watchers: Watching<unknown>[] = []
   const addresses: Record<string, Address> = {}
   let running: Running | undefined
   let drained: Promise<DrainOutcome> | undefined
@@ -140,6 +140,21 @@ export async function launch(
 
   function context(): Context<Params, MetricSpecs> {
     let reloads: ReturnType<typeof registry.create<typeof reloadMetrics>> | undefined
+    const begin = async <T>(
+      params: readonly string[],
+      followed: (kit: FollowKit) => Promise<Followed<T>>,
+    ): Promise<T> => {
+      reloads ??= registry.create(reloadMetrics)
+      const kit = { log, notice: (remark: string) => readiness.notice(remark), metrics: reloads }
+      const names = params.map((param) => namesIn(container.params, param)).join(' and ')
+      try {
+        const { first, watcher } = await followed(kit)
+        watchers.push(watcher)
+        return first
+      } catch (error) {
+        throw new StartError(`${names}: ${(error as Error).message}`)
+      }
+    }
     return {
       params: values,
       given: (name) =>
@@ -150,19 +165,12 @@ export async function launch(
       gate: (name, reason) => readiness.gate(name, reason),
       notice: (name) => readiness.notice(name),
       nameOf: (name) => namesIn(container.params, name),
-      follow: async (name, params, apply) => {
-        reloads ??= registry.create(reloadMetrics)
-        const notice = (remark: string) => readiness.notice(remark)
-        const names = params.map((param) => namesIn(container.params, param)).join(' and ')
+      follow: (name, params, apply) => {
         const paths = params.map((param) => String(values[param]))
-        try {
-          const { first, watcher } = await follow(name, paths, apply, { log, notice, metrics: reloads })
-          watchers.push(watcher)
-          return first
-        } catch (error) {
-          throw new StartError(`${names}: ${(error as Error).message}`)
-        }
+        return begin(params, (kit) => follow(name, paths, apply, kit))
       },
+      followDirectory: (name, param, apply) =>
+        begin([param], (kit) => followDirectory(name, String(values[param]), apply, kit)),
       signal: stop.signal,
     }
   }

@@ -20,7 +20,7 @@ export interface EventWatchesOptions {
 
 interface OpenWatch {
   readonly id: string
-  names: ReadonlySet<string> | undefined
+  names: WatchTarget['names']
   readonly close: () => void
 }
 
@@ -89,7 +89,7 @@ export class EventWatches {
       const itself = open.names === undefined || name === basename(path)
       // Moved or removed: the watch stays with what is no longer at this path, or is dead already.
       if (event === 'rename' && itself) this.#drop(path, open)
-      if (itself || name === null || open.names?.has(name)) this.#options.onEvent()
+      if (itself || name === null || open.names === 'all' || open.names?.has(name)) this.#options.onEvent()
     })
     const open: OpenWatch = { id: target.id, names: target.names, close: () => watcher.close() }
     this.#open.set(path, open)

@@ -1,24 +1,33 @@
-import { isAbsolute } from 'node:path'
-import type { FileContents, FileWatcher, WatchOptions } from './watch.ts'
+import type { Watching, WatchOptions } from './watch.ts'
 import { EventWatches, type WatchFunction } from './watch-events.ts'
 import { type Reading, readingOf } from './watch-reading.ts'
-import { type Resolution, resolvePaths } from './watch-resolve.ts'
-import { type Sighting, sight } from './watch-sight.ts'
+import type { Resolution } from './watch-resolve.ts'
+import type { Sightings } from './watch-sight.ts'
 
 /** How often files are read again because they changed meanwhile, before that is left to the next look. */
 const maxAttempts = 4
 /** Each round watches what the one before led to; only links that flip all the time need more. */
 const maxRounds = 8
 
-type Sightings = ReadonlyMap<string, Sighting>
+/** Polls cost about as much as one call of the system for each path; more paths than this are polled less often. */
+const pathsAtFullPace = 256
+
+/** What is watched, and what its readings mean. */
+export interface Subject<C> {
+  /** Follows every link, and tells where changes would show and what stands at each path. */
+  resolve(): Promise<Resolution>
+  /** What stands at each path, all links followed by the kernel. */
+  sightings(): Promise<Sightings>
+  /** From nothing at all too, before the first reading. */
+  contentsOf(readings: ReadonlyMap<string, Reading>): C
+  same(before: C, after: C): boolean
+}
 
 /** Looks when an event or the clock says so, waits until nothing moves, reads, compares, reports. */
-export class Watcher implements FileWatcher {
-  contents: FileContents
-  readonly #options: WatchOptions
-  /** Absolute paths by the paths as given. */
-  readonly #absolute: ReadonlyMap<string, string>
-  readonly #paths: readonly string[]
+export class Watcher<C> implements Watching<C> {
+  contents: C
+  readonly #subject: Subject<C>
+  readonly #options: WatchOptions<C>
   readonly #watches: EventWatches
   readonly #quietMs: number
   readonly #maxWaitMs: number
@@ -33,19 +42,21 @@ export class Watcher implements FileWatcher {
   /** Whether an event arrived that no look has answered yet. */
   #dirty = false
   #started = false
+  #accepted = false
+  /** Why looking failed, so that each reason is told once. */
+  #failure: string | undefined
   #closed = false
   #wake = () => {}
   #pollTimer: NodeJS.Timeout | undefined
 
-  constructor(paths: readonly string[], options: WatchOptions, watch: WatchFunction) {
+  constructor(subject: Subject<C>, options: WatchOptions<C>, watch: WatchFunction) {
+    this.#subject = subject
     this.#options = options
     this.#quietMs = options.quietMs ?? 100
     this.#maxWaitMs = options.maxWaitMs ?? 500
     this.#pollMs = options.pollMs ?? 500
-    this.#maxBytes = options.maxBytes ?? 16 * 1024 * 1024
-    this.#absolute = new Map(paths.map((path) => [path, absolute(path)]))
-    this.contents = new Map(paths.map((path) => [path, undefined]))
-    this.#paths = [...new Set(this.#absolute.values())]
+    this.#maxBytes = maxBytesOf(options)
+    this.contents = subject.contentsOf(this.#readings)
     this.#watches = new EventWatches({
       watch,
       onEvent: () => this.#touch(),
@@ -54,7 +65,7 @@ export class Watcher implements FileWatcher {
   }
 
   async start(): Promise<void> {
-    for (let round = 0; this.#readings.size < this.#paths.length && round < maxRounds; round++) {
+    for (let round = 0; !this.#accepted && round < maxRounds; round++) {
       await this.#enqueue(() => this.#compare(false))
     }
     this.#started = true
@@ -88,7 +99,7 @@ export class Watcher implements FileWatcher {
     this.#queued++
     this.#queue = this.#queue
       .then(() => (this.#closed ? undefined : task()))
-      .catch((error: unknown) => this.#report(asError(error)))
+      .catch((error: unknown) => this.#fail(asError(error)))
       .then(() => {
         this.#queued--
         if (this.#dirty) this.#touch()
@@ -100,13 +111,18 @@ export class Watcher implements FileWatcher {
     if (this.#closed) return
     this.#pollTimer = setTimeout(() => {
       void this.#enqueue(() => this.#poll()).then(() => this.#armPoll())
-    }, this.#pollMs)
+    }, this.#pace())
     this.#pollTimer.unref()
+  }
+
+  /** Where events come, many paths need not be polled as often as few. */
+  #pace(): number {
+    return this.#pollMs * (this.#watches.complete ? Math.max(1, this.#readings.size / pathsAtFullPace) : 1)
   }
 
   /** Without events one system call a file is enough: the kernel follows the links, and nothing is opened. */
   async #poll(): Promise<void> {
-    const sightings = this.#watches.complete ? await this.#sightings() : await this.#look()
+    const sightings = this.#watches.complete ? await this.#subject.sightings() : await this.#look()
     if (!agree(sightings, this.#readings)) await this.#settle()
     else if ([...this.#readings.values()].some((reading) => !reading.trusted)) await this.#compare(false)
   }
@@ -129,10 +145,10 @@ export class Watcher implements FileWatcher {
       this.#dirty = false
       const sightings = await this.#look()
       const readings = await this.#read(sightings, reread)
-      const after = await this.#sightings()
+      const after = await this.#subject.sightings()
       if (agree(sightings, after)) return this.#accept(readings)
       if (attempt < maxAttempts) continue
-      if (!isHalf(readings, after)) return this.#accept(readings)
+      if (!isHalf(sightings, readings, after)) return this.#accept(readings)
       this.#dirty = true
       return
     }
@@ -142,15 +158,9 @@ export class Watcher implements FileWatcher {
   async #look(): Promise<Sightings> {
     let resolution: Resolution
     let round = 0
-    do resolution = await resolvePaths(this.#paths, this.#maxBytes)
+    do resolution = await this.#subject.resolve()
     while (this.#watches.set(resolution.targets) && ++round < maxRounds)
     return resolution.sightings
-  }
-
-  async #sightings(): Promise<Sightings> {
-    const sightings = new Map<string, Sighting>()
-    for (const path of this.#paths) sightings.set(path, await sight(path, this.#maxBytes))
-    return sightings
   }
 
   async #read(sightings: Sightings, reread: boolean): Promise<ReadonlyMap<string, Reading>> {
@@ -166,14 +176,15 @@ export class Watcher implements FileWatcher {
     if (this.#closed) return
     const before = this.#readings
     this.#readings = readings
+    this.#accepted = true
+    this.#failure = undefined
     for (const [path, { problem }] of readings) {
       if (problem !== undefined && problem.message !== before.get(path)?.problem?.message)
         this.#report(problem)
     }
-    const changed = this.#paths.some((path) => readings.get(path)?.content !== before.get(path)?.content)
-    if (!changed && this.#started) return
-    const contents = [...this.#absolute].map(([path, at]) => [path, readings.get(at)?.content] as const)
-    this.contents = new Map(contents)
+    const contents = this.#subject.contentsOf(readings)
+    if (this.#started && this.#subject.same(this.contents, contents)) return
+    this.contents = contents
     if (this.#started) void this.#notify()
   }
 
@@ -184,6 +195,14 @@ export class Watcher implements FileWatcher {
     } catch (error) {
       this.#report(asError(error))
     }
+  }
+
+  #fail(error: Error): void {
+    // Left to polling: to look again at once would find the same.
+    this.#dirty = false
+    if (error.message === this.#failure) return
+    this.#failure = error.message
+    this.#report(error)
   }
 
   #report(error: Error): void {
@@ -208,8 +227,8 @@ export class Watcher implements FileWatcher {
   }
 }
 
-/** Not normalized: `link/..` is the parent of where the link leads. */
-const absolute = (path: string): string => (isAbsolute(path) ? path : `${process.cwd()}/${path}`)
+export const maxBytesOf = ({ maxBytes = 16 * 1024 * 1024 }: { readonly maxBytes?: number }): number =>
+  maxBytes
 
 const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)))
 
@@ -218,6 +237,13 @@ type Fingerprints = ReadonlyMap<string, { readonly fingerprint: string }>
 const agree = (a: Fingerprints, b: Fingerprints): boolean =>
   [...a].every(([path, { fingerprint }]) => b.get(path)?.fingerprint === fingerprint)
 
-/** Whether a version was removed while being read. Half of it is no version: better the one before for another moment. */
-const isHalf = (readings: ReadonlyMap<string, Reading>, after: Sightings): boolean =>
-  [...readings].some(([path, { content }]) => content === undefined && after.get(path)?.state === 'regular')
+/**
+ * Whether a version was removed while being looked at or read. Half of it is no version: better the one before for
+ * another moment. What is missing in the end may be missing.
+ */
+const isHalf = (before: Sightings, readings: ReadonlyMap<string, Reading>, after: Sightings): boolean =>
+  [...readings].some(([path, { content }]) => {
+    const now = after.get(path)?.state
+    if (content !== undefined || now === 'missing') return false
+    return now === 'regular' || now !== before.get(path)?.state
+  })

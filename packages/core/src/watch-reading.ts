@@ -31,7 +31,7 @@ export async function readingOf(
   const start = performance.now()
   const since = known !== undefined && same ? known.since : start
   const seen = { fingerprint, since, trusted: true }
-  if (sighting.state === 'missing') return { ...seen, content: undefined }
+  if (sighting.state === 'missing' || sighting.state === 'passed') return { ...seen, content: undefined }
   if (sighting.state === 'unreadable') return { ...seen, content: undefined, problem: sighting.problem }
   try {
     const read = await readRegular(path, sighting.at, options.maxBytes)

@@ -1,20 +1,20 @@
 import type { BigIntStats } from 'node:fs'
 import { lstat, readlink } from 'node:fs/promises'
 import { dirname, isAbsolute, join } from 'node:path'
-import { codeOf, type Sighting, sight, sightingOf } from './watch-sight.ts'
+import { codeOf, type Sighting, type Sightings, sight, sightingOf } from './watch-sight.ts'
 
 export interface WatchTarget {
   /** Device, inode and birth. Another one at the same path means that a watch set earlier is on something gone. */
   readonly id: string
   /** The names in this directory that matter; undefined for a file, where every event does. */
-  readonly names: Set<string> | undefined
+  readonly names: Set<string> | 'all' | undefined
 }
 
 export interface Resolution {
   /** What to watch, by real path. */
   readonly targets: ReadonlyMap<string, WatchTarget>
   /** What stands at each path. */
-  readonly sightings: ReadonlyMap<string, Sighting>
+  readonly sightings: Sightings
 }
 
 /** Linux gives up (ELOOP) after as many. */
@@ -36,7 +36,7 @@ export async function resolvePaths(paths: readonly string[], maxBytes: number): 
 }
 
 /** Where a path ends; or that it ends nowhere; or undefined when only the kernel can say. */
-type End = { readonly at: string; readonly stats: BigIntStats } | 'nowhere' | undefined
+export type End = { readonly at: string; readonly stats: BigIntStats } | 'nowhere' | undefined
 
 async function sightingAt(path: string, end: End, maxBytes: number): Promise<Sighting> {
   if (end === undefined) return sight(path, maxBytes)
@@ -45,7 +45,8 @@ async function sightingAt(path: string, end: End, maxBytes: number): Promise<Sig
   return sightingOf(path, end.at, end.stats, maxBytes)
 }
 
-class Walk {
+/** What is seen on the way along several paths; everything is looked at once. */
+export class Walk {
   readonly targets = new Map<string, WatchTarget>()
   readonly #stats = new Map<string, BigIntStats | Failure>()
   readonly #links = new Map<string, string | Failure>()
@@ -55,7 +56,9 @@ class Walk {
     let directory = '/'
     let followed = 0
     let certain = true
+    let end: End
     for (let name = names.pop(); name !== undefined; name = names.pop()) {
+      end = undefined
       if (name === '.') continue
       if (name === '..') {
         directory = dirname(directory)
@@ -67,6 +70,7 @@ class Walk {
         // The last name, and still a directory: somebody may put the file in its place.
         if (names.length === 0) await this.#watchName(directory, name)
         directory = here
+        end = { at: here, stats }
         continue
       }
       await this.#watchName(directory, name)
@@ -84,7 +88,12 @@ class Walk {
       if (isAbsolute(target)) directory = '/'
       names.push(...namesOf(target).reverse())
     }
-    return undefined
+    return certain ? end : undefined
+  }
+
+  /** Watches everything in a directory, which is the end of a path followed before. */
+  watchAll({ at, stats }: Exclude<End, string | undefined>): void {
+    this.targets.set(at, { id: identity(stats), names: 'all' })
   }
 
   /**
@@ -95,7 +104,7 @@ class Walk {
   async #watchName(directory: string, name: string): Promise<void> {
     const known = this.targets.get(directory)
     if (known?.names !== undefined) {
-      known.names.add(name)
+      if (known.names !== 'all') known.names.add(name)
       return
     }
     const stats = await this.#lstat(directory)

@@ -9,6 +9,10 @@ export type Sighting =
   | { readonly state: 'regular'; readonly fingerprint: string; readonly at: string }
   /** Something that is not read: a directory, a FIFO, a file too large, a loop of links, a directory closed to us. */
   | { readonly state: 'unreadable'; readonly fingerprint: string; readonly problem: Error }
+  /** Something in a watched directory that has no bytes of its own: a sub-directory, or what is left out. */
+  | { readonly state: 'passed'; readonly fingerprint: string }
+
+export type Sightings = ReadonlyMap<string, Sighting>
 
 export interface ReadFile {
   readonly content: Buffer

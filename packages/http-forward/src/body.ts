@@ -1,5 +1,5 @@
 import { HEX, NAME, VALUE } from './characters.ts'
-import { isForged } from './head.ts'
+import { type Fault, isForged } from './head.ts'
 
 /** Where the bytes of a body go; `end` is exclusive. */
 export interface BodySink {
@@ -34,7 +34,7 @@ export interface ChunkLimits {
 /** Reads the body of a message, whose framing is known, out of what arrives. */
 export class BodyReader {
   /** What is wrong with the framing, once `read` has given -1. */
-  fault = ''
+  fault: Fault | undefined
   finished = false
   readonly #sink: BodySink
   #mode: 'length' | 'chunked' | 'close'
@@ -78,8 +78,8 @@ export class BodyReader {
     this.#sink.bodyEnd(this.#trailers)
   }
 
-  #fail(fault: string): -1 {
-    this.fault = fault
+  #fail(reason: string, status = 400): -1 {
+    this.fault = { status, reason }
     return -1
   }
 
@@ -111,7 +111,7 @@ export class BodyReader {
           else if (VALUE[byte] === 0) return this.#fail('a chunk extension is malformed')
           this.#overhead += 1
           if (this.#overhead > this.#limits.extensionBytes)
-            return this.#fail('chunk extensions are too large')
+            return this.#fail('chunk extensions are too large', 413)
           at += 1
           break
         case 'size-lf':
@@ -148,7 +148,7 @@ export class BodyReader {
             this.#trailers += String.fromCharCode(byte)
           }
           this.#overhead += 1
-          if (this.#overhead > this.#limits.trailerBytes) return this.#fail('the trailers are too large')
+          if (this.#overhead > this.#limits.trailerBytes) return this.#fail('the trailers are too large', 431)
           at += 1
           break
         }

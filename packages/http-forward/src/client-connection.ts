@@ -17,6 +17,12 @@ import { openTunnel } from './tunnel.ts'
  */
 type State = 'head' | 'exchange' | 'discard' | 'linger' | 'tunnel' | 'closed'
 
+/** `again`: there may be more to do; `more`: bytes are missing; `wait`: these bytes have to wait. */
+type Step = 'again' | 'more' | 'wait'
+
+/** How much of further requests is read while one is being served. */
+const READ_AHEAD_BYTES = 16 * 1024
+
 const CR = 0x0d
 const LF = 0x0a
 
@@ -62,6 +68,9 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
   /** How the response's end is told: by its length or not at all, by chunks, or by the end of the connection. */
   #framing: 'counted' | 'chunked' | 'close' = 'counted'
   #windowBytes = 0
+  /** Pieces of the response, and how many they were when the client had ended its side. */
+  #sent = 0
+  #sentBefore = 0
 
   constructor(socket: Socket, options: ClientOptions) {
     this.#socket = socket
@@ -121,14 +130,14 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
   #pump(): void {
     if (this.#pumping) return
     this.#pumping = true
-    let wanted = true
-    while (wanted && this.#rest !== undefined) wanted = this.#step(this.#rest)
+    let next: Step = 'again'
+    while (next === 'again' && this.#rest !== undefined) next = this.#step(this.#rest)
     this.#pumping = false
     if (this.#state === 'closed' || this.#state === 'tunnel') return
     const exchange = this.#exchange
     exchange?.flushRequest()
     this.#outbox.flush()
-    this.#read(wanted)
+    this.#read(next !== 'wait' || this.#mayReadAhead())
   }
 
   #read(wanted: boolean): void {
@@ -138,22 +147,27 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
     else this.#socket.pause()
   }
 
-  /** False when the rest has to wait. */
-  #step(rest: Buffer): boolean {
+  // A connection that is not read does not tell that its client has left.
+  #mayReadAhead(): boolean {
+    const ahead = this.#rest === undefined ? 0 : this.#rest.length - this.#restAt
+    return this.#state === 'exchange' && this.#body === undefined && ahead < READ_AHEAD_BYTES
+  }
+
+  #step(rest: Buffer): Step {
     switch (this.#state) {
       case 'head':
         // Answers to a client that reads none are not piled up.
-        return this.#outbox.open && this.#stepHead(rest)
+        return this.#outbox.open ? this.#stepHead(rest) : 'wait'
       case 'exchange':
       case 'discard':
         return this.#stepBody(rest)
       default:
         this.#rest = undefined
-        return true
+        return 'again'
     }
   }
 
-  #stepHead(rest: Buffer): boolean {
+  #stepHead(rest: Buffer): Step {
     let at = this.#restAt
     if (this.#head === undefined) {
       // RFC 9112 2.2: empty lines before a request are skipped, and these are not many.
@@ -163,7 +177,7 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
       }
       if (at === rest.length) {
         this.#rest = undefined
-        return true
+        return 'again'
       }
       this.#head = new Head(true, this.trusted, this.#withheld)
       if (this.#requests > 0) this.deadline = this.#deadlines.in(this.#context.limits.headMs)
@@ -177,18 +191,18 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
         this.#rest = Buffer.from(rest.subarray(at))
         this.#restAt = 0
       }
-      return true
+      return 'more'
     }
     if (progress === 'done') progress = head.finish(rest, at)
     this.#head = undefined
     if (progress === 'fault') {
       this.#refuse(head.fault ?? { status: 400, reason: 'the request is malformed' })
-      return true
+      return 'again'
     }
     this.#restAt = at + head.length
     if (this.#restAt === rest.length) this.#rest = undefined
     this.#begin(head)
-    return true
+    return 'again'
   }
 
   #begin(head: Head): void {
@@ -203,6 +217,7 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
     if (hasBody) this.#body = new BodyReader(head.chunked ? 'chunked' : head.contentLength, this, limits)
     this.#bodyOpen = true
     this.#windowBytes = 0
+    this.#sent = 0
     this.#state = 'exchange'
     this.deadline = this.#deadlines.in(limits.stallMs)
     const exchange = new Exchange(head, hasBody, new Request(head, this.#client), this.#context, this)
@@ -210,24 +225,24 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
     exchange.start()
   }
 
-  #stepBody(rest: Buffer): boolean {
+  #stepBody(rest: Buffer): Step {
     const body = this.#body
-    if (body === undefined || (!this.#bodyOpen && this.#state === 'exchange')) return false
+    if (body === undefined || (!this.#bodyOpen && this.#state === 'exchange')) return 'wait'
     const at = this.#restAt
     const next = body.read(rest, at, rest.length)
     if (next < 0) {
       this.#rest = undefined
       this.#body = undefined
       this.#keepAlive = false
-      const fault = { status: body.fault.includes('large') ? 413 : 400, reason: body.fault }
+      const fault = body.fault ?? { status: 400, reason: 'the body is malformed' }
       if (this.#state === 'exchange') this.#exchange?.bodyFault(fault)
       else this.destroy()
-      return true
+      return 'again'
     }
     this.#windowBytes += next - at
     if (next === rest.length) this.#rest = undefined
     else this.#restAt = next
-    return true
+    return 'again'
   }
 
   bodyData(bytes: Buffer, start: number, end: number): void {
@@ -255,6 +270,7 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
   }
 
   head(status: number, reason: string, lines: string, length: number, bodiless: boolean): void {
+    this.#sent += 1
     let text = `HTTP/1.1 ${status} ${reason}\r\n${lines}`
     this.#framing = 'counted'
     if (length >= 0) {
@@ -271,6 +287,7 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
   }
 
   data(bytes: Buffer, start: number, end: number, owned: boolean): void {
+    this.#sent += 1
     if (this.#framing !== 'chunked') {
       this.#outbox.bytes(bytes, start, end, owned)
       return
@@ -413,8 +430,11 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
     const exchange = this.#exchange
     if (exchange === undefined) return
     if (this.#ended) {
-      exchange.clientLost(new Error('the client has ended its side and the response does not go on'))
-      this.destroy()
+      if (this.#sent > this.#sentBefore) {
+        this.#waitForRest()
+      } else {
+        this.#giveUp(new Error('the client has ended its side and the response does not go on'))
+      }
       return
     }
     if (!exchange.owesBody || !this.#bodyOpen) return
@@ -424,11 +444,19 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
     if (came < Math.max(1, enough)) exchange.refuse(TOO_SLOW, new Error('the client has stalled'))
   }
 
+  #giveUp(error: Error): void {
+    const exchange = this.#exchange
+    this.#exchange = undefined
+    this.#state = 'linger'
+    this.#rest = undefined
+    exchange?.clientLost(error)
+    this.destroy()
+  }
+
   // The client takes nothing of what is written.
   #onStall(): void {
     if (this.#outbox.open) return
-    this.#exchange?.clientLost(new Error('the client has stalled'))
-    this.destroy()
+    this.#giveUp(new Error('the client has stalled'))
   }
 
   #onDrain(): void {
@@ -448,12 +476,20 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
       // Half a request. Nobody waits for an answer to it.
       if (this.#outbox.open) this.destroy()
     } else if (this.#body !== undefined) {
-      this.#exchange?.clientLost(new Error('the client has left before the end of its request'))
-      this.destroy()
+      this.#giveUp(new Error('the client has left before the end of its request'))
+    } else if (this.#keepAlive) {
+      // Who would have sent more requests has left. Who said that this is the last one may wait for its answer: only
+      // the next write tells.
+      this.#giveUp(new Error('the client has left'))
     } else {
-      this.#keepAlive = false
-      this.deadline = this.#deadlines.in(this.#context.limits.abandonedMs)
+      this.#waitForRest()
     }
+  }
+
+  #waitForRest(): void {
+    const { halfClosedMs, abandonedMs } = this.#context.limits
+    this.#sentBefore = this.#sent
+    this.deadline = this.#deadlines.in(this.#sent === 0 ? halfClosedMs : abandonedMs)
   }
 
   #onGone(error: Error): void {

@@ -9,8 +9,8 @@ import {
   ROUTE_FAILED,
   render,
   TOO_LARGE,
-  UPGRADE_REFUSED,
 } from './answer.ts'
+import { dateLine } from './date.ts'
 import type { ForwardedLines } from './forwarded.ts'
 import { type Fault, type Head, isHost, UPGRADE, without } from './head.ts'
 import type { Limits } from './limits.ts'
@@ -152,14 +152,13 @@ export class Exchange implements ResponseSink {
     }
     if (this.#head.contentLength > this.#context.limits.bodyBytes) return TOO_LARGE
     this.#upgrade = this.#mayUpgrade()
-    if (this.#upgrade && !this.#received) return UPGRADE_REFUSED
     return undefined
   }
 
   // RFC 9110 7.8: HTTP/1.0 knows no upgrade, and a server may ignore one.
   #mayUpgrade(): boolean {
     const { connection, upgrade, minor } = this.#head
-    if ((connection & UPGRADE) === 0 || upgrade === '' || minor === 0) return false
+    if ((connection & UPGRADE) === 0 || upgrade === '' || minor === 0 || !this.#received) return false
     // In a tunnel of HTTP/2 a client could say about itself what it likes (X-Forwarded-For).
     return !/\bh2c\b/i.test(upgrade)
   }
@@ -376,6 +375,8 @@ export class Exchange implements ResponseSink {
       }
     }
     if (this.#context.via !== undefined) lines += `Via: 1.${head.minor} ${this.#context.via}\r\n`
+    // RFC 9110 6.6.1.
+    if (!head.dated) lines += dateLine()
     lines += this.#context.responseLines
     this.#status = head.status
     this.#headSent = true

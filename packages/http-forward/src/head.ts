@@ -70,6 +70,8 @@ export class Head {
   connection = 0
   /** Whether `Expect: 100-continue` was said. */
   expectsContinue = false
+  /** Whether there is a Date. */
+  dated = false
 
   readonly #isRequest: boolean
   /** Whether the client may speak for the one before it: its X-Forwarded- headers are kept. */
@@ -121,7 +123,7 @@ export class Head {
 
   /** Sets the text; `bytes` as for the last `read`. Gives 'fault' where the fields contradict each other. */
   finish(bytes: Buffer, start: number): Progress {
-    this.text = bytes.latin1Slice(start, start + this.length)
+    this.text = bytes.toString('latin1', start, start + this.length)
     return this.#isRequest ? this.#checkRequest() : this.#checkResponse()
   }
 
@@ -353,6 +355,8 @@ export class Head {
           this.#hosts += 1
           this.#hostAt = value - start
           this.#hostEnd = valueEnd - start
+        } else if (is(bytes, line, 'date')) {
+          this.dated = true
         }
         break
       case 5:

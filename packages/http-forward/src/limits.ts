@@ -20,7 +20,7 @@ export interface Limits extends HeadLimits, ChunkLimits {
   lingerMs: number
   /** One side has ended: how long the other may be silent. */
   halfClosedMs: number
-  /** A client that has ended its side may still wait this long for the next byte of its answer. */
+  /** The client has ended its side in the middle of a response: how long until the next piece of it. */
   abandonedMs: number
   tcpKeepAliveMs: number
 }
@@ -30,7 +30,7 @@ export const LIMITS: Limits = {
   headMs: 10_000,
   headBytes: 16 * 1024,
   uriBytes: 8 * 1024,
-  headerCount: 128,
+  headerCount: 256,
   // Longer than the 60 s after which common load balancers drop their idle side, so that they close first.
   idleMs: 75_000,
   // Silence of the application (server-sent events) is not measured by this.
@@ -46,7 +46,6 @@ export const LIMITS: Limits = {
   // Closing with unread bytes makes the kernel send a reset, which can overtake the answer.
   lingerMs: 5_000,
   halfClosedMs: 60_000,
-  // The end of a client's side may mean that it waits, or that it has left: only the next write would tell.
-  abandonedMs: 10_000,
+  abandonedMs: 1_000,
   tcpKeepAliveMs: 60_000,
 }

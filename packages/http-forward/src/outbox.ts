@@ -22,7 +22,7 @@ export class Outbox {
   /** @param owned whether the memory stays as it is until it has been written */
   bytes(bytes: Buffer, start: number, end: number, owned: boolean): void {
     if (end - start <= SMALL) {
-      this.#text += bytes.latin1Slice(start, end)
+      this.#text += bytes.toString('latin1', start, end)
       return
     }
     if (this.#text !== '') {

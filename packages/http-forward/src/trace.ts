@@ -13,7 +13,7 @@ function randomHex(bytes: number): string {
     used = 0
   }
   used += bytes
-  return pool.hexSlice(used - bytes, used)
+  return pool.toString('hex', used - bytes, used)
 }
 
 /** Begins a trace; not sampled, because nobody has asked for that. */

@@ -277,6 +277,7 @@ export class UpstreamConnection implements Expiring, BodySink {
       this.#state = 'switched'
       this.#sink = undefined
       const rest = Buffer.from(source.subarray(at, stop))
+      this.#socket.pause()
       this.#socket.removeAllListeners('data')
       this.#socket.removeAllListeners('end')
       this.#socket.removeAllListeners('drain')
@@ -319,7 +320,7 @@ export class UpstreamConnection implements Expiring, BodySink {
     const body = this.#body
     if (body === undefined) return -1
     const next = body.read(bytes, at, end)
-    if (next < 0) this.#lose(new UpstreamFault(`the response is malformed: ${body.fault}`))
+    if (next < 0) this.#lose(new UpstreamFault(`the response is malformed: ${body.fault?.reason}`))
     return next
   }
 

@@ -29,8 +29,8 @@ describe('a request that two servers could read differently never reaches the ap
     ['a line without a colon', `${HEAD}nonsense\r\n\r\n`, 400],
     ['chunks under a name with vertical tab', `${HEAD}Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n`, 400],
     ['another coding', `${HEAD}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n`, 501],
-    ['chunks twice', `${HEAD}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`, 400],
-    ['chunks before another coding', `${HEAD}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n`, 400],
+    ['chunks twice', `${HEAD}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`, 501],
+    ['chunks before another coding', `${HEAD}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n`, 501],
     ['an unknown coding', `${HEAD}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n`, 501],
     ['chunks in HTTP/1.0', 'POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', 400],
     ['two hosts', 'GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n', 400],
@@ -39,18 +39,18 @@ describe('a request that two servers could read differently never reaches the ap
     ['a host with a space', 'GET / HTTP/1.1\r\nHost: a b\r\n\r\n', 400],
     ['a host with an address of a user', 'GET / HTTP/1.1\r\nHost: a@b\r\n\r\n', 400],
     ['a list of hosts', 'GET / HTTP/1.1\r\nHost: a, b\r\n\r\n', 400],
-    ['an absolute target', 'GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n', 400],
+    ['an absolute target with a user', 'GET http://u@b/ HTTP/1.1\r\nHost: a\r\n\r\n', 400],
+    ['an absolute target without a host', 'GET http:///a HTTP/1.1\r\nHost: a\r\n\r\n', 400],
     ['an absolute target of another scheme', 'GET ftp://b/ HTTP/1.1\r\nHost: a\r\n\r\n', 400],
     ['a star for another method', 'GET * HTTP/1.1\r\nHost: a\r\n\r\n', 400],
     ['CONNECT', 'CONNECT b:443 HTTP/1.1\r\nHost: b:443\r\n\r\n', 501],
     ['a space in the target', 'GET /a b HTTP/1.1\r\nHost: a\r\n\r\n', 400],
     ['a control character in the target', 'GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n', 400],
-    ['an unknown method', 'GRAB / HTTP/1.1\r\nHost: a\r\n\r\n', 400],
-    ['a method in lower case', 'get / HTTP/1.1\r\nHost: a\r\n\r\n', 400],
-    ['an unknown version', 'GET / HTTP/1.2\r\nHost: a\r\n\r\n', 400],
+    ['a method that is no token', 'GE(T / HTTP/1.1\r\nHost: a\r\n\r\n', 400],
+    ['an unknown version', 'GET / HTTP/1.2\r\nHost: a\r\n\r\n', 505],
     ['a version that is too high', 'GET / HTTP/2.0\r\nHost: a\r\n\r\n', 505],
-    ['no version', 'GET /\r\n\r\n', 505],
-    ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400],
+    ['no version', 'GET /\r\n\r\n', 400],
+    ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 505],
     ['nonsense', '\x16\x03\x01 nonsense\r\n\r\n', 400],
   ])('%s', async (_, bytes, status) => {
     await using world = await startWorld(await hello())
@@ -114,8 +114,8 @@ describe('the bytes behind a request', () => {
     const answer = await exchangeRaw(world.port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\nnonsense\r\n\r\n')
     expect(answer).toMatch(/^HTTP\/1\.1 200 .*hello.*HTTP\/1\.1 400 .*malformed\.\n$/s)
     expect(await reports(world, 2)).toMatchObject([
-      { status: 400, outcome: 'refused' },
       { status: 200, outcome: 'complete' },
+      { status: 400, outcome: 'refused' },
     ])
   })
 
@@ -138,9 +138,9 @@ describe('limits', () => {
     expect(world.app.accepted).toBe(0)
   })
 
-  test('a target that is too long is a 431', async () => {
+  test('a target that is too long is a 414', async () => {
     await using world = await startWorld(await hello())
-    expect(statusOf(await exchangeRaw(world.port, `GET /${'x'.repeat(20_000)} HTTP/1.1\r\n\r\n`))).toBe(431)
+    expect(statusOf(await exchangeRaw(world.port, `GET /${'x'.repeat(20_000)} HTTP/1.1\r\n\r\n`))).toBe(414)
   })
 
   test('extensions of chunks that are too large are a 413', async () => {
@@ -150,7 +150,7 @@ describe('limits', () => {
   })
 
   test('a head that arrives too slowly is a 408', async () => {
-    await using world = await startWorld(await hello(), { limits: { headMs: 200, headCheckMs: 50 } })
+    await using world = await startWorld(await hello(), { limits: { headMs: 200 } })
     using client = await rawClient(world.port)
     const drip = setInterval(() => client.socket.write('X'), 20)
     client.socket.write('GET / HTTP/1.1\r\nHost: a\r\n')
@@ -162,7 +162,7 @@ describe('limits', () => {
 
   test('a head that comes to its end after that is not served', async () => {
     await using world = await startWorld(await hello(), {
-      limits: { headMs: 100, headCheckMs: 20, lingerMs: 300 },
+      limits: { headMs: 100, lingerMs: 300 },
     })
     using client = await rawClient(world.port, { allowHalfOpen: true })
     client.socket.write('GET / HTTP/1.1\r\nHost: a\r\n')
@@ -174,7 +174,7 @@ describe('limits', () => {
   })
 
   test('the second head of a connection has the same limit', async () => {
-    await using world = await startWorld(await hello(), { limits: { headMs: 200, headCheckMs: 50 } })
+    await using world = await startWorld(await hello(), { limits: { headMs: 200 } })
     using client = await rawClient(world.port)
     client.socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
     await client.until('hello')
@@ -183,7 +183,7 @@ describe('limits', () => {
   })
 
   test('a connection that says nothing is closed without a word', async () => {
-    await using world = await startWorld(await hello(), { limits: { headMs: 200, headCheckMs: 50 } })
+    await using world = await startWorld(await hello(), { limits: { headMs: 200 } })
     using client = await rawClient(world.port)
     await client.untilClosed()
     expect(client.received).toBe('')

@@ -1,5 +1,5 @@
+export type { Outcome, RequestReport, TunnelOutcome, TunnelReport } from '@outrider/http-forward'
 export type { ListenAddress } from '@outrider/listen'
 export { type CertificateInfo, inspectKeyPair, type KeyPair } from './certificate.ts'
-export type { Outcome, RequestReport, TunnelOutcome, TunnelReport } from './report.ts'
 export { selfSigned } from './self-signed.ts'
 export { type HttpsSidecar, type HttpsSidecarOptions, startHttpsSidecar } from './sidecar.ts'

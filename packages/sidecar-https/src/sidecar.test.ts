@@ -390,7 +390,7 @@ describe('draining', () => {
     )
     using client = await rawClient(world.port)
     client.socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(2))
-    await until(() => world.sidecar.inFlight === 2 && res !== undefined, 'two requests in hand')
+    await until(() => res !== undefined, 'the first request at the application')
     const drained = world.sidecar.drain()
     const first = res
     first?.end('one')

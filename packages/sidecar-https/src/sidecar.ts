@@ -1,12 +1,17 @@
 import { constants } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { createServer, type SecureContextOptions, type Server } from 'node:tls'
+import {
+  createForwarder,
+  createUpstream,
+  type Forwarder,
+  type RequestReport,
+  type TunnelReport,
+} from '@outrider/http-forward'
 import { type ListenAddress, listen } from '@outrider/listen'
 import { type CertificateInfo, inspectKeyPair, type KeyPair } from './certificate.ts'
 import { allClosed } from './closed.ts'
-import { createForwarder, type Forwarder } from './forward.ts'
 import { LIMITS, type Limits } from './limits.ts'
-import type { RequestReport, TunnelReport } from './report.ts'
 
 export interface HttpsSidecarOptions {
   listen: ListenAddress
@@ -81,10 +86,13 @@ class TlsSidecar implements HttpsSidecar {
     const pair = toText(options.certificate)
     this.#pair = pair
     this.#server = usable(() => createTlsServer(pair, limits))
-    this.#forwarder = createForwarder({
-      target: options.target,
+    const upstream = createUpstream(options.target, {
       responseTimeoutMs: options.responseTimeoutMs,
       connectTimeoutMs: options.connectTimeoutMs,
+      idleMs: limits.poolIdleMs,
+    })
+    this.#forwarder = createForwarder({
+      route: () => ({ upstream }),
       limits,
       onRequest: (report) => options.onRequest?.(report),
       onTunnel: (report) => options.onTunnel?.(report),
@@ -124,7 +132,7 @@ class TlsSidecar implements HttpsSidecar {
     const gone = this.#stopAccepting()
     // Nothing was asked on them yet, so a client loses nothing by connecting again elsewhere.
     for (const socket of this.#handshaking.values()) socket.destroy()
-    this.#forwarder.drain()
+    void this.#forwarder.drain()
     return gone
   }
 
@@ -144,7 +152,6 @@ class TlsSidecar implements HttpsSidecar {
     // The error of closing what does not listen is of no use to anybody.
     await new Promise<void>((resolve) => this.#server.close(() => resolve()))
     await allClosed(this.#sockets)
-    await this.#forwarder.ended()
   }
 
   #watchConnections(): void {
@@ -159,6 +166,8 @@ class TlsSidecar implements HttpsSidecar {
     })
     this.#server.on('secureConnection', (socket) => {
       this.#handshaking.delete(peerOf(socket))
+      // Not before: a handshake whose client has gone would wait for its deadline.
+      socket.allowHalfOpen = true
       this.#forwarder.serve(socket)
     })
     this.#server.on('tlsClientError', (error, socket) => {

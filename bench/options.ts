@@ -1,0 +1,56 @@
+import { parseArgs } from 'node:util'
+
+/** What the command line of `npm run bench` asks for. */
+export interface BenchOptions {
+  /** Measurements of each proxy under each load. */
+  readonly rounds: number
+  /** How long a measurement takes, whole seconds. */
+  readonly seconds: number
+  readonly warmUpSeconds: number
+  /** Names of workloads; undefined for all. */
+  readonly only: readonly string[] | undefined
+  /** Names of proxies; undefined for all. */
+  readonly subjects: readonly string[] | undefined
+  /** Whether to say what our own programs spend their time on. */
+  readonly profile: boolean
+  /** Whether nothing was asked for but the usual, which is what docs/benchmarks.md shows. */
+  readonly complete: boolean
+}
+
+/**
+ * Parses `<name> ... [--seconds 6] [--rounds 3] [--quick] [--only a,b] [--subjects a,b] [--profile]`.
+ * @throws Error that names what is wrong
+ */
+export function parseOptions(args: readonly string[]): { names: string[]; options: BenchOptions } {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      seconds: { type: 'string' },
+      rounds: { type: 'string' },
+      only: { type: 'string' },
+      subjects: { type: 'string' },
+      quick: { type: 'boolean' },
+      profile: { type: 'boolean' },
+    },
+  })
+  const { quick = false, profile = false } = values
+  const only = values.only?.split(',')
+  const subjects = values.subjects?.split(',')
+  const options = {
+    rounds: count('rounds', values.rounds ?? (quick ? '1' : '3')),
+    seconds: count('seconds', values.seconds ?? (quick ? '2' : '6')),
+    warmUpSeconds: quick ? 1 : 2,
+    only,
+    subjects,
+    profile,
+    complete: Object.keys(values).length === 0,
+  }
+  return { names: positionals, options }
+}
+
+function count(name: string, text: string): number {
+  const value = Number(text)
+  if (Number.isInteger(value) && value > 0) return value
+  throw new Error(`--${name} is ${text}: give a whole number from 1`)
+}
