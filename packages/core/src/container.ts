@@ -23,8 +23,8 @@ type AddressKeys<P extends Params> = {
 
 /** What `start` returns: the mechanism at work. Disposing cuts off whatever is still in hand. */
 export interface Running<O extends string = string> extends AsyncDisposable {
-  /** Where each declared port really listens, with the port that the system chose for `:0`. */
-  readonly addresses?: Readonly<Record<O, Address>>
+  /** Where each declared port that is in use really listens, with the port that the system chose for `:0`. */
+  readonly addresses?: Readonly<Partial<Record<O, Address>>>
   /** Accepts nothing new; resolves when the work in hand is finished. May be cut short by disposing. */
   drain?(): Promise<void>
 }

@@ -109,7 +109,9 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
   }
 
   destroy(): void {
-    this.#socket.destroy()
+    // Half a response whose end is that of the connection would look whole; TLS tells by its missing goodbye.
+    if (this.#framing === 'close' && !this.#client.secure) this.#socket.resetAndDestroy()
+    else this.#socket.destroy()
   }
 
   // --- reading
@@ -133,7 +135,7 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
     let next: Step = 'again'
     while (next === 'again' && this.#rest !== undefined) next = this.#step(this.#rest)
     this.#pumping = false
-    if (this.#state === 'closed' || this.#state === 'tunnel') return
+    if (this.#state === 'closed' || this.#state === 'tunnel' || this.#state === 'linger') return
     const exchange = this.#exchange
     exchange?.flushRequest()
     this.#outbox.flush()
@@ -170,15 +172,14 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
   #stepHead(rest: Buffer): Step {
     let at = this.#restAt
     if (this.#head === undefined) {
-      // RFC 9112 2.2: empty lines before a request are skipped, and these are not many.
-      if (rest[at] === CR && at < rest.length - 1 && rest[at + 1] === LF) {
-        at += 2
-        this.#restAt = at
-      }
+      // RFC 9112 2.2: empty lines before a request are skipped. They buy no time.
+      while (rest[at] === CR && rest[at + 1] === LF) at += 2
+      this.#restAt = at
       if (at === rest.length) {
         this.#rest = undefined
         return 'again'
       }
+      if (rest[at] === CR && at + 1 === rest.length) return 'more'
       this.#head = new Head(true, this.trusted, this.#withheld)
       if (this.#requests > 0) this.deadline = this.#deadlines.in(this.#context.limits.headMs)
     }
@@ -214,7 +215,10 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
       this.#requests < limits.requestsPerConnection &&
       (head.minor === 1 ? (head.connection & CLOSE) === 0 : (head.connection & KEEP_ALIVE) !== 0)
     const hasBody = head.chunked || head.contentLength > 0
-    if (hasBody) this.#body = new BodyReader(head.chunked ? 'chunked' : head.contentLength, this, limits)
+    if (hasBody) {
+      const framing = head.chunked ? 'chunked' : head.contentLength
+      this.#body = new BodyReader(framing, this, limits, this.#withheld)
+    }
     this.#bodyOpen = true
     this.#windowBytes = 0
     this.#sent = 0
@@ -258,13 +262,23 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
   openBody(open: boolean): void {
     if (this.#bodyOpen === open) return
     this.#bodyOpen = open
-    if (open) this.#pump()
-    else if (!this.#pumping) this.#read(false)
+    if (open) {
+      this.#restartWindow()
+      this.#pump()
+    } else if (!this.#pumping) this.#read(false)
+  }
+
+  // For the time in which nobody wanted its body the client is not to blame.
+  #restartWindow(): void {
+    if (this.#body === undefined || this.#state !== 'exchange') return
+    this.#windowBytes = 0
+    this.deadline = this.#deadlines.in(this.#context.limits.stallMs)
   }
 
   // --- writing
 
   interim(status: number, reason: string, lines: string): void {
+    if (status === 100) this.#restartWindow()
     if (this.#minor === 0) return
     this.#outbox.text(`HTTP/1.1 ${status} ${reason}\r\n${lines}\r\n`)
   }
@@ -299,12 +313,13 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
 
   end(trailers: string): void {
     if (this.#framing === 'chunked') this.#outbox.text(`0\r\n${trailers}\r\n`)
+    this.#framing = 'counted'
   }
 
   flush(): boolean {
     const open = this.#outbox.flush()
     // From here on it must take something of what is written, or be given up.
-    if (!open && this.#state === 'exchange') this.#socket.setTimeout(this.#context.limits.stallMs)
+    if (!open) this.#socket.setTimeout(this.#context.limits.stallMs)
     return open
   }
 
@@ -340,11 +355,23 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
 
   #close(): void {
     this.#state = 'linger'
-    this.deadline = this.#deadlines.in(this.#context.limits.lingerMs)
     this.#outbox.flush()
     this.#socket.end()
     if (this.#ended) this.#socket.destroySoon()
-    else this.#read(true)
+    if (this.#socket.writableLength === 0) {
+      this.#awaitGoodbye()
+      return
+    }
+    // A slow client has its time for what is written, and is not read meanwhile, because that would count as life.
+    this.deadline = Number.POSITIVE_INFINITY
+    this.#read(false)
+    this.#socket.setTimeout(this.#context.limits.stallMs)
+    this.#socket.once('finish', () => this.#awaitGoodbye())
+  }
+
+  #awaitGoodbye(): void {
+    this.deadline = this.#deadlines.in(this.#context.limits.lingerMs)
+    this.#read(true)
   }
 
   // Closing with unread bytes makes the kernel send a reset, which can overtake the answer.
@@ -388,6 +415,7 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
     this.#exchange = undefined
     this.#state = 'tunnel'
     this.deadline = Number.POSITIVE_INFINITY
+    this.#socket.pause()
     for (const event of ['data', 'end', 'drain', 'timeout']) this.#socket.removeAllListeners(event)
     const clientRest = this.#rest?.subarray(this.#restAt) ?? Buffer.alloc(0)
     this.#rest = undefined
@@ -419,6 +447,10 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
         break
       case 'tunnel':
         this.deadline = Number.POSITIVE_INFINITY
+        break
+      case 'discard':
+        if (this.#socket.writableLength > 0) this.#linger()
+        else this.destroy()
         break
       default:
         this.destroy()
@@ -455,7 +487,7 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
 
   // The client takes nothing of what is written.
   #onStall(): void {
-    if (this.#outbox.open) return
+    if (this.#state !== 'linger' && this.#socket.writableLength === 0) return
     this.#giveUp(new Error('the client has stalled'))
   }
 
@@ -475,6 +507,8 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
     } else if (this.#state === 'head') {
       // Half a request. Nobody waits for an answer to it.
       if (this.#outbox.open) this.destroy()
+    } else if (this.#state === 'discard') {
+      this.#linger()
     } else if (this.#body !== undefined) {
       this.#giveUp(new Error('the client has left before the end of its request'))
     } else if (this.#keepAlive) {

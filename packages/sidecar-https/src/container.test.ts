@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { Agent, request } from 'node:https'
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
@@ -12,6 +12,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
 import container from './container.ts'
 import { selfSigned } from './index.ts'
+import { createCa, type TestCa } from './test-ca.ts'
 
 let app: Server
 let answer: (request: IncomingMessage, response: ServerResponse) => void
@@ -54,7 +55,13 @@ interface Seen {
 
 async function get(
   from: StartedContainer,
-  options: { agent?: Agent | false; headers?: Record<string, string> } = {},
+  options: {
+    agent?: Agent | false
+    headers?: Record<string, string>
+    servername?: string
+    cert?: string
+    key?: string
+  } = {},
 ): Promise<Seen> {
   const outgoing = request({
     port: port(from),
@@ -80,6 +87,17 @@ function certificateFiles(
   writeFileSync(files.SIDECAR_HTTPS_CERT, pair.cert)
   writeFileSync(files.SIDECAR_HTTPS_KEY, pair.key)
   return files
+}
+
+/** Requires certificates of this authority for the name admin. */
+function clientAuthEnv(ca: TestCa): Record<string, string> {
+  const file = join(directory, 'ca.crt')
+  writeFileSync(file, ca.cert)
+  return {
+    SIDECAR_HTTPS_CLIENT_AUTH: 'required',
+    SIDECAR_HTTPS_CLIENT_CA: file,
+    SIDECAR_HTTPS_ALLOW_CN: 'admin',
+  }
 }
 
 async function until(what: () => Promise<boolean> | boolean): Promise<void> {
@@ -132,6 +150,66 @@ it('Without a certificate it serves a self-signed one and says so in the log, on
   expect(await (await running.ask('/metrics')).text()).toContain(
     'outrider_sidecar_https_certificate_self_signed 1',
   )
+})
+
+it('Of many certificates each client gets the one for the name that it asks for.', async () => {
+  const certs = join(directory, 'certs')
+  mkdirSync(certs)
+  for (const name of ['one.test', 'two.test']) {
+    const pair = selfSigned({ names: [name] })
+    writeFileSync(join(certs, `${name}.crt`), pair.cert)
+    writeFileSync(join(certs, `${name}.key`), pair.key)
+  }
+  const running = await start({ SIDECAR_HTTPS_CERTS: certs })
+  for (const servername of ['two.test', 'one.test']) {
+    expect((await get(running, { servername })).names).toContain(`DNS:${servername}`)
+  }
+  expect(await (await running.ask('/metrics')).text()).toMatch(
+    /certificate_not_after_seconds\{name="two.test"\} \d+/,
+  )
+})
+
+it('A client without a certificate that the rules allow never reaches the application when certificates are required.', async () => {
+  let asked = 0
+  answer = (_, response) => {
+    asked += 1
+    response.end('hello')
+  }
+  const ca = createCa('clients')
+  const other = createCa('others')
+  const running = await start(clientAuthEnv(ca))
+  const refused = [{}, ca.issue({ cn: 'reader', client: true }), other.issue({ cn: 'admin', client: true })]
+  for (const { cert, key } of refused as { cert?: string; key?: string }[]) {
+    await expect(get(running, { ...(cert && { cert }), ...(key && { key }) })).rejects.toThrow()
+  }
+  expect(asked).toBe(0)
+  const { cert, key } = ca.issue({ cn: 'admin', client: true })
+  expect((await get(running, { cert, key })).status).toBe(200)
+  const metrics = await (await running.ask('/metrics')).text()
+  for (const outcome of ['no-certificate', 'denied', 'bad-certificate', 'ok']) {
+    expect(metrics).toContain(`handshakes_total{outcome="${outcome}"} 1`)
+  }
+})
+
+it('The application is told who a verified client is; what a client itself says about that is dropped.', async () => {
+  answer = ({ headers }, response) => response.end(JSON.stringify(headers['x-forwarded-client-cert'] ?? null))
+  const ca = createCa('clients')
+  const running = await start({ ...clientAuthEnv(ca), SIDECAR_HTTPS_CLIENT_AUTH: 'optional' })
+  const headers = { 'x-forwarded-client-cert': 'Hash=lie', x_forwarded_client_cert: 'Hash=lie' }
+  expect((await get(running, { headers })).body).toBe('null')
+  const { cert, key } = ca.issue({ cn: 'admin', client: true })
+  const told = JSON.parse((await get(running, { headers, cert, key })).body) as string
+  expect(told).toMatch(/^Hash=[0-9a-f]{64};Subject="CN=admin"$/)
+})
+
+it('A target outside the pod is refused unless it is asked for by name.', async () => {
+  const outside = { SIDECAR_HTTPS_TARGET: 'http://app.example:8080' }
+  await expect(start(outside)).rejects.toThrow(
+    /SIDECAR_HTTPS_TARGET.*outside of this pod.*SIDECAR_HTTPS_UNSAFE_TARGET/,
+  )
+  await start({ ...outside, SIDECAR_HTTPS_UNSAFE_TARGET: 'true' })
+  await started?.[Symbol.asyncDispose]()
+  await start({ SIDECAR_HTTPS_TARGET: 'https://app.example:8443' })
 })
 
 it('The application sees X-Forwarded-For, -Proto, -Host and -Port of the connection; what a client sent under these names is dropped.', async () => {

@@ -3,16 +3,63 @@ import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import {
   address,
+  bytes,
   counter,
   defineContainer,
   duration,
+  flag,
   gauge,
   histogram,
+  integerBetween,
+  kindOf,
+  listOf,
+  oneOf,
   path,
   requireFile,
-  urlOf,
+  secret,
+  text,
+  url,
 } from '@outrider/core'
-import { type HttpsSidecar, inspectKeyPair, type KeyPair, selfSigned, startHttpsSidecar } from './index.ts'
+import {
+  type AllowRules,
+  addressMatcher,
+  type CertificateInfo,
+  type Certificates,
+  type ClientAuthorities,
+  compileAllow,
+  type HttpsSidecar,
+  type HttpsSidecarOptions,
+  inspectKeyPair,
+  type KeyPair,
+  pairsIn,
+  type RequestReport,
+  readCrls,
+  readPkcs12,
+  selfSigned,
+  startHttpsSidecar,
+  startRedirect,
+  TICKET_KEY_BYTES,
+} from './index.ts'
+
+const MUST_BE_TARGET =
+  'must be an origin, scheme, host and port alone, such as http://127.0.0.1:8080, https://app.internal:8443, ' +
+  'tcp://127.0.0.1:5432 or unix:/run/app.sock'
+
+const target = kindOf<URL>({
+  ...url.kind,
+  parse(value) {
+    const parsed = URL.parse(value)
+    const unix = parsed?.protocol === 'unix:' && parsed.pathname.startsWith('/')
+    const origin = /^(https?|tcp):\/\/[^/?#@]+\/?$/.test(value)
+    if (parsed === null || !(unix || origin)) throw new Error(MUST_BE_TARGET)
+    return parsed
+  },
+})
+
+const advanced = true
+const optional = true
+const reloads = true
+const size = integerBetween(0, Number.MAX_SAFE_INTEGER)
 
 export default defineContainer({
   name: 'sidecar-https',
@@ -22,121 +69,603 @@ export default defineContainer({
     'A certificate replaced on disk is served to new connections without dropping open ones.',
     'A certificate or key that cannot be used never replaces a good one.',
     'Without a certificate it serves a self-signed one and says so in the log, on the page and in /readyz.',
+    'Of many certificates each client gets the one for the name that it asks for.',
+    'A client without a certificate that the rules allow never reaches the application when certificates are required.',
+    'The application is told who a verified client is; what a client itself says about that is dropped.',
     'The application sees X-Forwarded-For, -Proto, -Host and -Port of the connection; what a client sent under these names is dropped.',
     'An application that is not up gets its clients a 502 at once, a slow one a 504 at the deadline.',
     'WebSocket connections and streams pass in both directions, unbuffered.',
+    'A target outside the pod is refused unless it is asked for by name.',
   ],
   admin: 9101,
   params: {
     listen: address('Where to accept TLS connections.', { default: '0.0.0.0:8443' }),
-    target: urlOf('http')('The application to forward to.', {
+    target: target('The application to forward to.', {
       default: 'http://127.0.0.1:8080',
       example: 'http://127.0.0.1:8080',
     }),
-    cert: path('PEM file with the certificate and its chain.', { default: '/tls/tls.crt', reloads: true }),
-    key: path('PEM file with the private key.', { default: '/tls/tls.key', reloads: true }),
+    cert: path('PEM file with the certificate and its chain.', { default: '/tls/tls.crt', reloads }),
+    key: path('PEM file with the private key.', { default: '/tls/tls.key', reloads }),
+    pkcs12: path('PKCS#12 file with certificate, chain and key, in place of cert and key.', {
+      optional,
+      reloads,
+    }),
+    pkcs12Password: secret('Password of the PKCS#12 files.', { optional }),
+    certs: path('Directory of certificates, chosen by the name that the client asks for.', {
+      optional,
+      reloads,
+    }),
+    strictNames: flag('Refuse clients that ask for no name, or for one without a certificate.'),
+    redirect: address('Where to answer plain HTTP with 308 to HTTPS.', { optional }),
+    redirectTo: integerBetween(1, 65_535)('The port of HTTPS that redirected clients are sent to.', {
+      default: '443',
+    }),
+    hsts: text('Value of Strict-Transport-Security on each response, such as max-age=31536000.', {
+      optional,
+    }),
+    clientAuth: oneOf(
+      'off',
+      'optional',
+      'required',
+    )('Whether clients must show a certificate.', {
+      default: 'off',
+    }),
+    clientCa: path('PEM file with the authorities of client certificates.', { optional, reloads }),
+    clientCrl: path('PEM file with the revocation lists of these authorities.', { optional, reloads }),
+    allowAll: flag('Let in every client whose certificate these authorities have issued.'),
+    allowCn: listOf(text)('Common names of clients that are let in.', { optional }),
+    allowOu: listOf(text)('Organizational units of clients that are let in.', { optional }),
+    allowDns: listOf(text)('DNS names of clients that are let in; *.example.com for one label.', {
+      optional,
+    }),
+    allowUri: listOf(text)('URIs of clients that are let in, such as spiffe://example.org/ns/*/sa/web.', {
+      optional,
+    }),
+    allowIp: listOf(text)('IP addresses in certificates of clients that are let in.', { optional }),
+    allowSpki: listOf(text)('SHA-256 of public keys of clients that are let in, base64 or hexadecimal.', {
+      optional,
+    }),
+    identityHeader: text('Header that tells the application of a verified client.', {
+      default: 'X-Forwarded-Client-Cert',
+      advanced,
+    }),
+    mode: oneOf('http', 'tcp')('tcp: take TLS off and pass the bytes, whatever their protocol.', {
+      default: 'http',
+    }),
+    http2: flag('Offer HTTP/2.', { default: 'true' }),
+    trustedProxies: listOf(text)('Addresses or networks whose X-Forwarded- headers are believed.', {
+      optional,
+    }),
+    proxyProtocolFrom: listOf(text)('Addresses or networks whose connections begin with a PROXY header.', {
+      optional,
+    }),
+    proxyProtocolSend: flag('Begin connections to the application with a PROXY header, version 2.'),
+    targetCa: path('PEM file with the authorities of an https target; the common ones by default.', {
+      optional,
+      reloads,
+      advanced,
+    }),
+    targetName: text('Name that the certificate of an https target must have; its host by default.', {
+      optional,
+      advanced,
+    }),
+    targetCert: path('PEM file with the certificate that an https target is shown.', {
+      optional,
+      reloads,
+      advanced,
+    }),
+    targetKey: path('PEM file with the key of that certificate.', { optional, reloads, advanced }),
+    unsafeTarget: flag(
+      'Allow a plain target outside of this pod: everybody on the way can read and change it.',
+      {
+        advanced,
+      },
+    ),
+    minTls: oneOf('1.2', '1.3')('Oldest version of TLS.', { default: '1.2', advanced }),
+    ciphers: text("Ciphers in OpenSSL's notation; forward secrecy with AEAD by default.", {
+      optional,
+      advanced,
+    }),
+    curves: text("Curves in OpenSSL's notation, such as X25519:P-256.", { optional, advanced }),
+    ticketKeys: path(
+      `File of ${TICKET_KEY_BYTES} bytes that servers share to resume each other's sessions.`,
+      {
+        optional,
+        reloads,
+        advanced,
+      },
+    ),
+    ticketRotation: duration('How long keys of session tickets are used that are made here.', {
+      default: '12h',
+      advanced,
+    }),
+    via: text('Name under which it puts itself into Via.', { optional, advanced }),
+    traceparent: oneOf('pass', 'create')('create: give requests without a traceparent one.', {
+      default: 'pass',
+      advanced,
+    }),
+    requestId: flag('Give each request an X-Request-Id.', { advanced }),
+    accessLog: flag('Log each request.', { advanced }),
     responseTimeout: duration('How long the application may take until its response begins; then 504.', {
       default: '60s',
-      advanced: true,
+      advanced,
     }),
     connectTimeout: duration('How long connecting to the application may take; then 504.', {
       default: '5s',
-      advanced: true,
+      advanced,
+    }),
+    handshakeTimeout: duration('How long a TLS handshake may take.', { default: '10s', advanced }),
+    headTimeout: duration('How long the head of a request may take; then 408.', { default: '10s', advanced }),
+    idleTimeout: duration('How long a connection may be idle between requests.', {
+      default: '75s',
+      advanced,
+    }),
+    stallTimeout: duration('How long a client may owe body bytes or take none of a response.', {
+      default: '60s',
+      advanced,
+    }),
+    minBodyRate: size('Bytes a second that a client must send of a body, over the stall timeout; then 408.', {
+      default: '240',
+      advanced,
+    }),
+    tcpIdleTimeout: duration('With mode tcp: how long a connection may be silent.', {
+      default: '1h',
+      advanced,
+    }),
+    maxHead: bytes('Size of the head of a request; then 431.', { default: '16KiB', advanced }),
+    maxUri: bytes('Length of the target of a request; then 414.', { default: '8KiB', advanced }),
+    maxHeaders: size('Headers of a request; then 431.', { default: '256', advanced }),
+    maxBody: bytes(
+      'Size of the body of a request; then 413. 0 for no limit: bodies are not kept in memory.',
+      {
+        default: '0',
+        advanced,
+      },
+    ),
+    maxConnections: size('Connections of clients; more are closed. 0 for no limit.', {
+      default: '10000',
+      advanced,
+    }),
+    maxConnectionsPerAddress: size(
+      'Connections from one address; 0 for no limit, because clients behind a balancer share one.',
+      { default: '0', advanced },
+    ),
+    maxRequests: size('Requests on one connection; 0 for no limit.', { default: '0', advanced }),
+    maxStreams: integerBetween(1, 10_000)('Requests at a time on one connection of HTTP/2.', {
+      default: '100',
+      advanced,
     }),
   },
-  ports: { https: 'listen' },
+  ports: { https: 'listen', redirect: 'redirect' },
   volumes: { '/tls': 'Holds tls.crt and tls.key, for example a Kubernetes TLS Secret.' },
   metrics: {
     requests: counter('requests_total', 'Requests answered, by class of status and by outcome.', [
       'code',
       'outcome',
     ]),
+    refusals: counter('refusals_total', 'Requests refused for what they are, by status.', ['status']),
     duration: histogram(
       'request_duration_seconds',
       'Time from the head of the request to the end of the response.',
       [],
       [0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 30],
     ),
+    requestBytes: counter('request_bytes_total', 'Bytes of content that came from clients.'),
+    responseBytes: counter('response_bytes_total', 'Bytes of content that went to clients.'),
     tunnels: counter('tunnels_total', 'WebSocket and other upgraded connections that have ended.'),
-    handshakeErrors: counter('handshake_errors_total', 'TLS handshakes that failed.'),
+    pipes: counter('pipes_total', 'Connections of mode tcp that have ended, by outcome.', ['outcome']),
+    handshakes: counter('handshakes_total', 'Connections of clients, by how they began.', ['outcome']),
     connections: gauge('open_connections', 'TLS connections that are open.'),
-    inFlight: gauge('requests_in_flight', 'Requests and upgraded connections being served.'),
-    notAfter: gauge('certificate_not_after_seconds', 'When the served certificate ends, Unix time.'),
+    inFlight: gauge('requests_in_flight', 'Requests, upgraded connections and pipes being served.'),
+    notAfter: gauge('certificate_not_after_seconds', 'When a served certificate ends, Unix time.', ['name']),
     selfSigned: gauge('certificate_self_signed', 'Whether the served certificate was made at start: 1 or 0.'),
+    crlNextUpdate: gauge(
+      'crl_next_update_seconds',
+      'When the first revocation list is out of date and no client is let in any more, Unix time.',
+    ),
   },
-  *check({ target, cert, key, responseTimeout, connectTimeout }, nameOf) {
+  *check(params, nameOf) {
+    const { cert, key, clientAuth, mode } = params
     if (cert === key) yield `${nameOf('cert')} and ${nameOf('key')} name the same file: ${cert}`
-    if (target.href !== `${target.origin}/`) {
-      yield `${nameOf('target')} must be an origin, scheme, host and port alone, such as http://127.0.0.1:8080`
+    for (const name of ['responseTimeout', 'connectTimeout'] as const) {
+      if (params[name] === 0) yield `${nameOf(name)} must be more than 0: every request would fail`
     }
-    if (responseTimeout === 0)
-      yield `${nameOf('responseTimeout')} must be more than 0: every request would fail`
-    if (connectTimeout === 0)
-      yield `${nameOf('connectTimeout')} must be more than 0: every request would fail`
+    const waits = [
+      'handshakeTimeout',
+      'headTimeout',
+      'idleTimeout',
+      'stallTimeout',
+      'tcpIdleTimeout',
+    ] as const
+    for (const name of [...waits, 'ticketRotation'] as const) {
+      if (params[name] === 0) yield `${nameOf(name)} must be more than 0`
+    }
+    const { protocol, hostname: host } = params.target
+    if (protocol === 'tcp:' && mode === 'http') {
+      yield `${nameOf('target')} has the scheme tcp, for which ${nameOf('mode')} must be tcp`
+    }
+    if (['http:', 'tcp:'].includes(protocol) && !isLoopback(host) && !params.unsafeTarget) {
+      yield `${nameOf('target')} is ${host}, outside of this pod, where everybody on the way could read and change what goes to it: use a loopback address, unix: or https:, or set ${nameOf('unsafeTarget')}`
+    }
+    const targetTls = ['targetCa', 'targetName', 'targetCert', 'targetKey'] as const
+    for (const name of targetTls) {
+      if (params[name] !== undefined && protocol !== 'https:') {
+        yield `${nameOf(name)} is for a target of https, and ${nameOf('target')} is ${params.target.href}`
+      }
+    }
+    if ((params.targetCert === undefined) !== (params.targetKey === undefined)) {
+      yield `${nameOf('targetCert')} and ${nameOf('targetKey')} go together: set both or none`
+    }
+    const rules = allowRules(params)
+    const hasRules = Object.keys(rules).length > 0
+    if (clientAuth === 'off') {
+      for (const name of ['clientCa', 'clientCrl'] as const) {
+        if (params[name] !== undefined) {
+          yield `${nameOf(name)} has no effect while ${nameOf('clientAuth')} is off: set it to required or optional`
+        }
+      }
+      if (hasRules) {
+        yield `rules that let clients in have no effect while ${nameOf('clientAuth')} is off: set it to required or optional`
+      }
+    } else if (!hasRules) {
+      yield `${nameOf('clientAuth')} needs a rule that says who is let in: set ${nameOf('allowAll')}, ${nameOf('allowCn')}, ${nameOf('allowDns')}, ${nameOf('allowUri')} or another of these`
+    } else {
+      const allow = compiled(() => compileAllow(rules))
+      if (allow instanceof Error) yield allow.message
+      else if (allow.needsChain && params.clientCa === undefined) {
+        yield `${nameOf('clientCa')} must be set: without authorities only ${nameOf('allowSpki')} says anything of a client`
+      }
+      if (params.ticketKeys !== undefined) {
+        yield `${nameOf('ticketKeys')} and ${nameOf('clientAuth')} exclude each other: a session that another server began would outlive a revoked certificate`
+      }
+    }
+    if (params.clientCrl !== undefined && params.clientCa === undefined) {
+      yield `${nameOf('clientCrl')} needs ${nameOf('clientCa')}, whose certificates it revokes`
+    }
+    for (const name of ['trustedProxies', 'proxyProtocolFrom'] as const) {
+      const matcher = compiled(() => addressMatcher(params[name] ?? []))
+      if (matcher instanceof Error) yield `${nameOf(name)}: ${matcher.message}`
+    }
+    if (!/^[A-Za-z0-9-]+$/.test(params.identityHeader)) {
+      yield `${nameOf('identityHeader')} is ${JSON.stringify(params.identityHeader)}, and must be letters, digits and dashes`
+    }
+    for (const name of ['hsts', 'via'] as const) {
+      if (!/^[ -~]*$/.test(params[name] ?? '')) yield `${nameOf(name)} must be printable ASCII`
+    }
   },
-  async start({ params, given, metrics, onScrape, log, notice, follow }) {
+  async start(context) {
+    const { params, given, metrics, onScrape, log, notice, follow, followDirectory } = context
     const remark = notice('certificate')
+    const crlRemark = notice('revocation lists')
     let sidecar: HttpsSidecar | undefined
-    let current: KeyPair | undefined
+    let selfMade = false
 
-    const use = (pair: KeyPair, made: boolean): KeyPair => {
-      const info = sidecar?.useCertificate(pair) ?? inspectKeyPair(pair)
-      current = pair
-      metrics.notAfter.set(info.notAfter.getTime() / 1000)
-      metrics.selfSigned.set(made ? 1 : 0)
-      const fields = { names: info.names, notAfter: info.notAfter, fingerprint: info.fingerprint256 }
-      const ended = info.notAfter.getTime() < Date.now()
-      if (made) {
+    const shown = (infos: readonly CertificateInfo[]): void => {
+      metrics.notAfter.reset()
+      for (const info of infos) {
+        metrics.notAfter.set({ name: info.names[0] ?? info.subject }, info.notAfter.getTime() / 1000)
+      }
+      metrics.selfSigned.set(selfMade ? 1 : 0)
+      for (const { names, notAfter, fingerprint256: fingerprint } of infos) {
+        const fields = { names, notAfter, fingerprint }
+        if (selfMade)
+          log.warn('SELF-SIGNED certificate in use, for development only: clients cannot verify it', fields)
+        else if (notAfter.getTime() < Date.now())
+          log.warn('EXPIRED certificate in use: clients refuse it', fields)
+        else log.info('certificate in use', fields)
+      }
+      const ended = infos.filter(({ notAfter }) => notAfter.getTime() < Date.now())
+      if (selfMade) {
         remark.set(
           `SELF-SIGNED, made at start: for development only. Mount a certificate at ${params.cert} and ${params.key}.`,
         )
-        log.warn('SELF-SIGNED certificate in use, for development only: clients cannot verify it', fields)
-      } else if (ended) {
-        remark.set(`EXPIRED on ${info.notAfter.toISOString()}: clients refuse it`)
-        log.warn('EXPIRED certificate in use: clients refuse it', fields)
+      } else if (ended.length > 0) {
+        const which = ended.map(({ names, notAfter }) => `${names[0]} EXPIRED on ${notAfter.toISOString()}`)
+        remark.set(`${which.join(', ')}: clients refuse it`)
       } else {
         remark.clear()
-        log.info('certificate in use', fields)
       }
-      return pair
     }
 
-    const certificate = await follow('certificate', ['cert', 'key'], (contents) => {
-      const optional = !given('cert') && !given('key') && current === undefined
-      if (optional && isAbsent(params.cert) && isAbsent(params.key)) {
-        return use(selfSigned({ names: ownNames() }), true)
+    // What changes before the sidecar has started is given to it at its start; what changes later, when it changes.
+    let certificates: Certificates = {}
+    let authorities: ClientAuthorities = {}
+    const take = (change: Certificates): void => {
+      sidecar?.useCertificates(change)
+      certificates = { ...certificates, ...change }
+    }
+    if (params.certs !== undefined) {
+      await followDirectory('certificates', 'certs', (files) => {
+        const named = pairsIn(files, params.pkcs12Password)
+        if (named.length === 0) throw new Error('there is no certificate in it')
+        for (const pair of named) checked(pair)
+        take({ named })
+      })
+    }
+    const ownPair = params.pkcs12 !== undefined || given('cert') || given('key')
+    if (params.pkcs12 !== undefined) {
+      const { pkcs12 } = params
+      await follow('certificate', ['pkcs12'], (contents) => {
+        take({ fallback: checked(readPkcs12(requireFile(contents, pkcs12), params.pkcs12Password)) })
+      })
+    } else if (ownPair || params.certs === undefined || !isAbsent(params.cert)) {
+      await follow('certificate', ['cert', 'key'], (contents) => {
+        if (
+          !ownPair &&
+          certificates.fallback === undefined &&
+          isAbsent(params.cert) &&
+          isAbsent(params.key)
+        ) {
+          selfMade = true
+          take({ fallback: selfSigned({ names: ownNames() }) })
+          return
+        }
+        const pair = { cert: requireFile(contents, params.cert), key: requireFile(contents, params.key) }
+        checked(pair)
+        const before = selfMade
+        selfMade = false
+        try {
+          take({ fallback: pair })
+        } catch (error) {
+          selfMade = before
+          throw error
+        }
+      })
+    }
+    if (params.clientAuth !== 'off') {
+      const files = (['clientCa', 'clientCrl'] as const).filter((name) => params[name] !== undefined)
+      if (files.length > 0) {
+        await follow('client authorities', files, (contents) => {
+          const { clientCa, clientCrl } = params
+          const crls = clientCrl === undefined ? [] : readCrls(requireFile(contents, clientCrl))
+          const next = {
+            ca: clientCa === undefined ? undefined : requireFile(contents, clientCa).toString(),
+            crls: crls.map(({ pem }) => pem),
+          }
+          sidecar?.useAuthorities(next)
+          authorities = next
+          const ends = crls.flatMap(({ nextUpdate }) =>
+            nextUpdate === undefined ? [] : [nextUpdate.getTime()],
+          )
+          const first = Math.min(...ends)
+          if (ends.length > 0) metrics.crlNextUpdate.set(first / 1000)
+          if (first < Date.now()) {
+            crlRemark.set(
+              'a revocation list is out of date, so that no client of its authority is let in: renew it',
+            )
+          } else crlRemark.clear()
+        })
       }
-      return use({ cert: requireFile(contents, params.cert), key: requireFile(contents, params.key) }, false)
-    })
+    }
+    let targetTls: HttpsSidecarOptions['targetTls'] = {}
+    const targetFiles = (['targetCa', 'targetCert', 'targetKey'] as const).filter(
+      (name) => params[name] !== undefined,
+    )
+    if (params.target.protocol === 'https:') {
+      const name = params.targetName
+      targetTls = { ...(name !== undefined && { name }) }
+      if (targetFiles.length > 0) {
+        await follow('target TLS', targetFiles, (contents) => {
+          const { targetCa, targetCert, targetKey } = params
+          const next = {
+            ...(name !== undefined && { name }),
+            ...(targetCa !== undefined && { ca: requireFile(contents, targetCa) }),
+            ...(targetCert !== undefined && { cert: requireFile(contents, targetCert) }),
+            ...(targetKey !== undefined && { key: requireFile(contents, targetKey) }),
+          }
+          sidecar?.useTargetTls(next)
+          targetTls = next
+        })
+      }
+    }
+    let ticketKeys: Buffer | undefined
+    if (params.ticketKeys !== undefined) {
+      const file = params.ticketKeys
+      await follow('ticket keys', ['ticketKeys'], (contents) => {
+        const keys = requireFile(contents, file)
+        if (keys.length !== TICKET_KEY_BYTES) {
+          throw new Error(
+            `${file} must have ${TICKET_KEY_BYTES} bytes: make it with openssl rand ${TICKET_KEY_BYTES}`,
+          )
+        }
+        sidecar?.useTicketKeys(keys)
+        ticketKeys = keys
+      })
+    }
 
+    const limits = {
+      headMs: params.headTimeout,
+      idleMs: params.idleTimeout,
+      stallMs: params.stallTimeout,
+      handshakeMs: params.handshakeTimeout,
+      pipeIdleMs: params.tcpIdleTimeout,
+      minBodyRate: params.minBodyRate,
+      headBytes: params.maxHead,
+      uriBytes: params.maxUri,
+      headerCount: params.maxHeaders,
+      bodyBytes: params.maxBody || Number.POSITIVE_INFINITY,
+      connections: params.maxConnections || Number.POSITIVE_INFINITY,
+      connectionsPerAddress: params.maxConnectionsPerAddress || Number.POSITIVE_INFINITY,
+      requestsPerConnection: params.maxRequests || Number.POSITIVE_INFINITY,
+    }
+    const requests = new RequestTally()
+    const onRequest = (report: RequestReport): void => {
+      requests.add(report)
+      metrics.duration.observe(report.durationMs / 1000)
+      if (params.accessLog) log.info('request', logged(report))
+      else if (report.error !== undefined) log.debug('request not completed', logged(report))
+    }
     sidecar = await startHttpsSidecar({
       listen: params.listen,
       target: params.target,
-      certificate,
+      mode: params.mode,
+      http2: params.http2,
+      ...(certificates.fallback && { certificate: certificates.fallback }),
+      ...(certificates.named && { certificates: certificates.named }),
+      strictNames: params.strictNames,
+      minVersion: params.minTls === '1.3' ? 'TLSv1.3' : 'TLSv1.2',
+      ciphers: params.ciphers,
+      curves: params.curves,
+      ticketKeys,
+      ticketRotationMs: params.ticketRotation,
+      ...(params.clientAuth !== 'off' && {
+        clientAuth: { mode: params.clientAuth, allow: compileAllow(allowRules(params)), ...authorities },
+      }),
+      identityHeader: params.identityHeader,
       responseTimeoutMs: params.responseTimeout,
       connectTimeoutMs: params.connectTimeout,
-      onRequest: ({ method, status, durationMs, outcome, error }) => {
-        metrics.requests.inc({ code: `${Math.floor(status / 100)}xx`, outcome })
-        metrics.duration.observe(durationMs / 1000)
-        if (error !== undefined) log.debug('request not completed', { method, status, outcome, error })
-      },
+      targetTls,
+      ...(params.proxyProtocolFrom && { proxyFrom: addressMatcher(params.proxyProtocolFrom) }),
+      proxySend: params.proxyProtocolSend,
+      ...(params.trustedProxies && { trusted: addressMatcher(params.trustedProxies) }),
+      ...(params.hsts !== undefined && { hsts: params.hsts }),
+      ...(params.via !== undefined && { via: params.via }),
+      createTraceparent: params.traceparent === 'create',
+      createRequestId: params.requestId,
+      limits,
+      onRequest,
       onTunnel: () => metrics.tunnels.inc(),
-      onHandshakeError: (error) => {
-        metrics.handshakeErrors.inc()
-        log.debug('handshake failed', { error })
+      onPipe: ({ outcome, error, bytesFromClient, bytesToClient }) => {
+        metrics.pipes.inc({ outcome })
+        metrics.requestBytes.inc(bytesFromClient)
+        metrics.responseBytes.inc(bytesToClient)
+        if (error !== undefined) log.debug('connection not carried to its end', { outcome, error })
       },
+      onHandshake: ({ outcome, address, error }) => {
+        metrics.handshakes.inc({ outcome })
+        if (outcome === 'denied') log.info('client denied', { address, error })
+        else if (error !== undefined) log.debug('handshake failed', { outcome, address, error })
+      },
+      onCertificates: shown,
     })
-    // A certificate that changed while the listener was being opened.
-    if (current !== undefined) sidecar.useCertificate(current)
-    const { address: https } = sidecar
     const running = sidecar
+    // What changed while the listener was being opened.
+    running.useCertificates(certificates)
+    if (params.clientAuth !== 'off') running.useAuthorities(authorities)
+    const redirect =
+      params.redirect &&
+      (await startRedirect({
+        listen: params.redirect,
+        httpsPort: params.redirectTo,
+        limits,
+        onRequest,
+      }).catch(async (error: unknown) => {
+        await running[Symbol.asyncDispose]()
+        throw error
+      }))
     onScrape(() => {
       metrics.connections.set(running.openConnections)
       metrics.inFlight.set(running.inFlight)
+      requests.flush(
+        (code, outcome, count) => metrics.requests.inc({ code, outcome }, count),
+        (status, count) => metrics.refusals.inc({ status }, count),
+        (bytesIn, bytesOut) => {
+          metrics.requestBytes.inc(bytesIn)
+          metrics.responseBytes.inc(bytesOut)
+        },
+      )
     })
-    return Object.assign(running, { addresses: { https } })
+    return {
+      addresses: { https: running.address, ...(redirect && { redirect: redirect.address }) },
+      drain: async () => void (await Promise.all([running.drain(), redirect?.drain()])),
+      [Symbol.asyncDispose]: async () => {
+        await Promise.all([running[Symbol.asyncDispose](), redirect?.[Symbol.asyncDispose]()])
+      },
+    }
   },
 })
+
+/** Counts requests between two scrapes: a labelled counter costs more than a tenth of forwarding a request. */
+class RequestTally {
+  readonly #counts = new Map<string, { code: string; outcome: string; count: number }>()
+  readonly #refusals = new Map<number, number>()
+  #bytesIn = 0
+  #bytesOut = 0
+
+  add({ status, outcome, bytesIn, bytesOut }: RequestReport): void {
+    const code = CLASSES[Math.floor(status / 100)] ?? 'other'
+    const entry = this.#counts.get(code + outcome)
+    if (entry === undefined) this.#counts.set(code + outcome, { code, outcome, count: 1 })
+    else entry.count += 1
+    if (outcome === 'refused') this.#refusals.set(status, (this.#refusals.get(status) ?? 0) + 1)
+    this.#bytesIn += bytesIn
+    this.#bytesOut += bytesOut
+  }
+
+  flush(
+    request: (code: string, outcome: string, count: number) => void,
+    refusal: (status: string, count: number) => void,
+    content: (bytesIn: number, bytesOut: number) => void,
+  ): void {
+    for (const { code, outcome, count } of this.#counts.values()) request(code, outcome, count)
+    for (const [status, count] of this.#refusals) refusal(String(status), count)
+    content(this.#bytesIn, this.#bytesOut)
+    this.#counts.clear()
+    this.#refusals.clear()
+    this.#bytesIn = 0
+    this.#bytesOut = 0
+  }
+}
+
+const CLASSES = ['other', '1xx', '2xx', '3xx', '4xx', '5xx']
+
+function logged(report: RequestReport): Record<string, unknown> {
+  const { method, target, version, status, durationMs, bytesIn, bytesOut, outcome, error } = report
+  const { clientAddress: client, traceparent, requestId } = report
+  return {
+    client,
+    method,
+    // What follows it is where careless applications put their tokens.
+    path: target.replace(/\?.*$/s, '?...'),
+    version,
+    status,
+    durationMs: Math.round(durationMs * 100) / 100,
+    bytesIn,
+    bytesOut,
+    outcome,
+    ...(error && { error }),
+    ...(traceparent !== undefined && { traceparent }),
+    ...(requestId !== undefined && { requestId }),
+  }
+}
+
+interface AllowParams {
+  readonly allowAll: boolean
+  readonly allowCn: readonly string[] | undefined
+  readonly allowOu: readonly string[] | undefined
+  readonly allowDns: readonly string[] | undefined
+  readonly allowUri: readonly string[] | undefined
+  readonly allowIp: readonly string[] | undefined
+  readonly allowSpki: readonly string[] | undefined
+}
+
+function allowRules(params: AllowParams): AllowRules {
+  return {
+    ...(params.allowAll && { all: true }),
+    ...(params.allowCn && { cn: [...params.allowCn] }),
+    ...(params.allowOu && { ou: [...params.allowOu] }),
+    ...(params.allowDns && { dns: [...params.allowDns] }),
+    ...(params.allowUri && { uri: [...params.allowUri] }),
+    ...(params.allowIp && { ip: [...params.allowIp] }),
+    ...(params.allowSpki && { spki: [...params.allowSpki] }),
+  }
+}
+
+function compiled<T>(compile: () => T): T | Error {
+  try {
+    return compile()
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error))
+  }
+}
+
+function checked(pair: KeyPair): KeyPair {
+  inspectKeyPair(pair)
+  return pair
+}
+
+const isLoopback = (host: string): boolean =>
+  host === 'localhost' || host.endsWith('.localhost') || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host)
 
 /** Nothing is there, as opposed to something that may not be read: only that may be answered by making a certificate. */
 function isAbsent(path: string): boolean {

@@ -50,7 +50,11 @@ export const fixture: MakeFixture = async () => {
       },
       {
         name: 'a name that does not resolve',
-        env: { SIDECAR_HTTPS_TARGET: 'http://application.invalid:8080', SIDECAR_HTTPS_CONNECT_TIMEOUT: '2s' },
+        env: {
+          SIDECAR_HTTPS_TARGET: 'http://application.invalid:8080',
+          SIDECAR_HTTPS_UNSAFE_TARGET: 'true',
+          SIDECAR_HTTPS_CONNECT_TIMEOUT: '2s',
+        },
         check: (at) => expectStatus(at, 502, 504),
       },
     ],

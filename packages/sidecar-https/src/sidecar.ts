@@ -1,34 +1,83 @@
-import { constants } from 'node:crypto'
-import type { Socket } from 'node:net'
-import { createServer, type SecureContextOptions, type Server } from 'node:tls'
+import { createServer, type Server, type Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import {
+  type ConnectionFacts,
   createForwarder,
   createUpstream,
   type Forwarder,
   type RequestReport,
   type TunnelReport,
+  type Upstream,
+  type UpstreamTls,
 } from '@outrider/http-forward'
 import { type ListenAddress, listen } from '@outrider/listen'
-import { type CertificateInfo, inspectKeyPair, type KeyPair } from './certificate.ts'
+import { type Access, createAccess } from './access.ts'
+import { Admission } from './admission.ts'
+import type { Allow } from './allow.ts'
+import type { CertificateInfo, KeyPair } from './certificate.ts'
 import { allClosed } from './closed.ts'
+import { type HandshakeOutcome, type HandshakeReport, outcomeOf } from './handshake.ts'
 import { LIMITS, type Limits } from './limits.ts'
+import { createPipe, type Pipe, type PipeReport } from './pipe.ts'
+import { type ProxyHeader, readProxyHeader } from './proxy-protocol.ts'
+import { type Certificates, type ClientAuthorities, TlsServer, type TlsServerOptions } from './tls-server.ts'
 
-export interface HttpsSidecarOptions {
-  listen: ListenAddress
-  /** `http://host:port`, an origin alone. */
-  target: URL
-  certificate: KeyPair
+/** Whether and how clients have to show certificates. */
+export interface ClientAuth extends ClientAuthorities {
+  /** `optional`: a client may come without one; one that is shown must be good in either case. */
+  readonly mode: 'optional' | 'required'
+  /** Who is let in with a good one; see `compileAllow`. */
+  readonly allow: Allow
+}
+
+export interface HttpsSidecarOptions
+  extends Pick<
+    TlsServerOptions,
+    'strictNames' | 'minVersion' | 'ciphers' | 'curves' | 'ticketKeys' | 'ticketRotationMs'
+  > {
+  readonly listen: ListenAddress
+  /** `http://host:port`, `https://host:port` or `unix:/path`; with `mode: 'tcp'` also `tcp://host:port`. */
+  readonly target: URL | string
+  /** For clients that ask for no name, or for one that `certificates` does not have. */
+  readonly certificate?: KeyPair
+  /** Chosen by the name that a client asks for. */
+  readonly certificates?: Certificates['named']
+  readonly clientAuth?: ClientAuth
+  /** `http` by default. `tcp`: what is in the connections is not looked at. */
+  readonly mode?: 'http' | 'tcp'
+  /** Whether HTTP/2 is offered; it is by default. */
+  readonly http2?: boolean
   /** From the last byte of a request until the head of its response; then 504. */
-  responseTimeoutMs: number
+  readonly responseTimeoutMs: number
   /** Until the application accepts a connection; then 504. A refused connection is a 502 at once. */
-  connectTimeoutMs: number
-  onRequest?: (report: RequestReport) => void
+  readonly connectTimeoutMs: number
+  /** For a target of `https:`. */
+  readonly targetTls?: UpstreamTls
+  /** Peers at whose connections a PROXY header, version 1 or 2, comes first. */
+  readonly proxyFrom?: (address: string | undefined) => boolean
+  /** Whether connections to the application begin with a PROXY header, version 2. Each then serves one client. */
+  readonly proxySend?: boolean
+  /** Clients who may say for whom they speak (X-Forwarded-For, Forwarded). */
+  readonly trusted?: (address: string | undefined) => boolean
+  /** The header that tells the application of a verified client; `X-Forwarded-Client-Cert` by default. */
+  readonly identityHeader?: string
+  /** Value of Strict-Transport-Security. */
+  readonly hsts?: string
+  /** The name under which it puts itself into Via. */
+  readonly via?: string
+  readonly createTraceparent?: boolean
+  readonly createRequestId?: boolean
+  /** Those that are not given have the values of `LIMITS`. */
+  readonly limits?: Partial<Limits>
+  readonly onRequest?: (report: RequestReport) => void
   /** Called when an upgraded connection, such as a WebSocket, has ended. */
-  onTunnel?: (report: TunnelReport) => void
-  /** Called for each connection that failed before it was a TLS connection; `code` says how. */
-  onHandshakeError?: (error: Error) => void
-  /** Called with the certificate that new connections get from now on. */
-  onCertificate?: (info: CertificateInfo) => void
+  readonly onTunnel?: (report: TunnelReport) => void
+  /** Called when a connection of `mode: 'tcp'` has ended. */
+  readonly onPipe?: (report: PipeReport) => void
+  /** Called once for each connection, when it is known how it begins. */
+  readonly onHandshake?: (report: HandshakeReport) => void
+  /** Called with the certificates that new connections get from now on. */
+  readonly onCertificates?: (infos: readonly CertificateInfo[]) => void
 }
 
 export interface HttpsSidecar extends AsyncDisposable {
@@ -36,10 +85,19 @@ export interface HttpsSidecar extends AsyncDisposable {
   readonly address: ListenAddress
   /** Connections of clients, those in their handshake included. */
   readonly openConnections: number
-  /** Requests and tunnels being served. */
+  /** Requests and tunnels being served; with `mode: 'tcp'`, connections. */
   readonly inFlight: number
-  /** Serves another certificate to new connections. Throws, and keeps the old one, when the pair cannot be used. */
-  useCertificate(pair: KeyPair): CertificateInfo
+  /**
+   * Serves other certificates to new connections; what is not given stays. Throws, and keeps the old ones, when one of
+   * them cannot be used.
+   */
+  useCertificates(certificates: Certificates): readonly CertificateInfo[]
+  /** Checks the certificates of new clients against others. Throws, and keeps the old ones, when they cannot be used. */
+  useAuthorities(authorities: ClientAuthorities): void
+  /** Throws when these are no keys of session tickets. */
+  useTicketKeys(keys: Buffer): void
+  /** For a target of `https:`. Throws when the material cannot be used. */
+  useTargetTls(tls: UpstreamTls): void
   /**
    * Accepts no more connections and closes the idle ones. Resolves when the requests and tunnels in hand are
    * finished and all connections are gone, which a tunnel may put off for ever: dispose to end it.
@@ -49,15 +107,9 @@ export interface HttpsSidecar extends AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** Rejects with the system's error when it cannot listen, and with a plain one when the pair or the target is bad. */
-export function startHttpsSidecar(options: HttpsSidecarOptions): Promise<HttpsSidecar> {
-  return startWithLimits(options, LIMITS)
-}
-
-/** With other limits than the ones that are shipped; for tests. */
-export async function startWithLimits(options: HttpsSidecarOptions, limits: Limits): Promise<HttpsSidecar> {
-  refuseBadTarget(options.target)
-  const sidecar = new TlsSidecar(options, limits)
+/** Rejects with the system's error when it cannot listen, and with a plain one when an option cannot be used. */
+export async function startHttpsSidecar(options: HttpsSidecarOptions): Promise<HttpsSidecar> {
+  const sidecar = new TlsSidecar(options)
   try {
     await sidecar.listen()
   } catch (error) {
@@ -67,44 +119,87 @@ export async function startWithLimits(options: HttpsSidecarOptions, limits: Limi
   return sidecar
 }
 
+/** What is known of a connection before its handshake is done. */
+interface Arrival {
+  readonly raw: Socket
+  proxy?: ProxyHeader
+}
+
 class TlsSidecar implements HttpsSidecar {
   address: ListenAddress
   readonly #options: HttpsSidecarOptions
+  readonly #limits: Limits
+  readonly #upstream: Upstream
   readonly #forwarder: Forwarder
-  readonly #server: Server
+  readonly #pipe: Pipe
+  readonly #listener: Server
+  readonly #tls: TlsServer
+  readonly #access: Access
+  readonly #admission: Admission
   readonly #sockets = new Set<Socket>()
   /** By peer: the plain connection that is accepted and the secure one that comes of it are two objects. */
-  readonly #handshaking = new Map<string, Socket>()
-  #pair: PemPair
-  #info: CertificateInfo
+  readonly #arriving = new Map<string, Arrival>()
   #gone: Promise<void> | undefined
 
-  constructor(options: HttpsSidecarOptions, limits: Limits) {
+  constructor(options: HttpsSidecarOptions) {
     this.address = options.listen
     this.#options = options
-    this.#info = inspectKeyPair(options.certificate)
-    const pair = toText(options.certificate)
-    this.#pair = pair
-    this.#server = usable(() => createTlsServer(pair, limits))
-    const upstream = createUpstream(options.target, {
-      responseTimeoutMs: options.responseTimeoutMs,
-      connectTimeoutMs: options.connectTimeoutMs,
-      idleMs: limits.poolIdleMs,
+    this.#limits = { ...LIMITS, ...options.limits }
+    const limits = this.#limits
+    this.#admission = new Admission(limits)
+    this.#upstream = upstreamOf(options, limits)
+    this.#access = createAccess(options)
+    const http = options.mode !== 'tcp'
+    this.#tls = new TlsServer({
+      ...options,
+      certificates: {
+        ...(options.certificate && { fallback: options.certificate }),
+        ...(options.certificates && { named: options.certificates }),
+      },
+      authorities: options.clientAuth,
+      protocols: http ? [...(options.http2 === false ? [] : ['h2']), 'http/1.1'] : [],
+      handshakeMs: limits.handshakeMs,
     })
+    const upstream = this.#upstream
     this.#forwarder = createForwarder({
       route: () => ({ upstream }),
       limits,
+      withheld: [options.identityHeader ?? 'X-Forwarded-Client-Cert'],
+      ...(options.trusted && { trusted: options.trusted }),
+      ...(options.hsts !== undefined && { responseHeaders: { 'Strict-Transport-Security': options.hsts } }),
+      ...(options.via !== undefined && { via: options.via }),
+      createTraceparent: options.createTraceparent ?? false,
+      createRequestId: options.createRequestId ?? false,
       onRequest: (report) => options.onRequest?.(report),
       onTunnel: (report) => options.onTunnel?.(report),
     })
-    this.#watchConnections()
+    this.#pipe = createPipe({
+      connect: () => upstream.connect(),
+      connectTimeoutMs: options.connectTimeoutMs,
+      idleMs: limits.pipeIdleMs,
+      halfClosedMs: limits.halfClosedMs,
+      preamble: (client) => this.#preambles.get(client),
+      onEnd: (report) => options.onPipe?.(report),
+    })
+    this.#listener = createServer(
+      {
+        noDelay: true,
+        // Finds the peers of silent tunnels and streams that have lost their power or their network.
+        keepAlive: true,
+        keepAliveInitialDelay: limits.tcpKeepAliveMs,
+      },
+      (socket) => this.#accept(socket),
+    )
+    this.#watchHandshakes()
   }
 
+  readonly #preambles = new WeakMap<Socket, Buffer>()
+
   async listen(): Promise<void> {
-    this.address = await listen(this.#server, this.#options.listen)
+    this.address = await listen(this.#listener, this.#options.listen)
     // Such as EMFILE on accept: one connection fails, not the sidecar.
-    this.#server.on('error', (error) => this.#options.onHandshakeError?.(error))
-    this.#options.onCertificate?.(this.#info)
+    this.#listener.on('error', (error) => this.#report('failed', undefined, error))
+    this.#options.onCertificates?.(this.#tls.infos)
   }
 
   get openConnections(): number {
@@ -112,26 +207,32 @@ class TlsSidecar implements HttpsSidecar {
   }
 
   get inFlight(): number {
-    return this.#forwarder.inFlight
+    return this.#forwarder.inFlight + this.#pipe.open
   }
 
-  useCertificate(certificate: KeyPair): CertificateInfo {
-    const info = inspectKeyPair(certificate)
-    const pair = toText(certificate)
-    // Each context lives until the garbage collector comes by, with memory it does not count (nodejs/node#66002):
-    // a watcher that reports files without a change must not cost one.
-    if (pair.cert === this.#pair.cert && pair.key === this.#pair.key) return info
-    usable(() => this.#server.setSecureContext(contextOptions(pair)))
-    this.#pair = pair
-    this.#info = info
-    this.#options.onCertificate?.(info)
-    return info
+  useCertificates(certificates: Certificates): readonly CertificateInfo[] {
+    const before = fingerprints(this.#tls.infos)
+    const infos = this.#tls.useCertificates(certificates)
+    if (fingerprints(infos) !== before) this.#options.onCertificates?.(infos)
+    return infos
+  }
+
+  useAuthorities(authorities: ClientAuthorities): void {
+    this.#tls.useAuthorities(authorities)
+  }
+
+  useTicketKeys(keys: Buffer): void {
+    this.#tls.useTicketKeys(keys)
+  }
+
+  useTargetTls(tls: UpstreamTls): void {
+    this.#upstream.useTls(tls)
   }
 
   drain(): Promise<void> {
     const gone = this.#stopAccepting()
     // Nothing was asked on them yet, so a client loses nothing by connecting again elsewhere.
-    for (const socket of this.#handshaking.values()) socket.destroy()
+    for (const { raw } of this.#arriving.values()) raw.destroy()
     void this.#forwarder.drain()
     return gone
   }
@@ -140,6 +241,7 @@ class TlsSidecar implements HttpsSidecar {
     const gone = this.#stopAccepting()
     for (const socket of this.#sockets) socket.destroy()
     this.#forwarder.close()
+    this.#pipe.close()
     await gone
   }
 
@@ -149,97 +251,111 @@ class TlsSidecar implements HttpsSidecar {
   }
 
   async #untilGone(): Promise<void> {
+    this.#tls.stop()
     // The error of closing what does not listen is of no use to anybody.
-    await new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    await new Promise<void>((resolve) => this.#listener.close(() => resolve()))
     await allClosed(this.#sockets)
   }
 
-  #watchConnections(): void {
-    this.#server.on('connection', (socket: Socket) => {
-      const peer = peerOf(socket)
-      this.#sockets.add(socket)
-      this.#handshaking.set(peer, socket)
-      socket.once('close', () => {
-        this.#sockets.delete(socket)
-        if (this.#handshaking.get(peer) === socket) this.#handshaking.delete(peer)
-      })
+  #accept(raw: Socket): void {
+    const address = plainAddress(raw.remoteAddress)
+    const refused = this.#admission.enter(address)
+    if (refused !== undefined) {
+      raw.destroy()
+      this.#report('too-many', address, new Error(refused))
+      return
+    }
+    const peer = peerOf(raw)
+    const arrival: Arrival = { raw }
+    this.#sockets.add(raw)
+    this.#arriving.set(peer, arrival)
+    raw.once('close', () => {
+      this.#admission.leave(address)
+      this.#sockets.delete(raw)
+      if (this.#arriving.get(peer) === arrival) this.#arriving.delete(peer)
     })
-    this.#server.on('secureConnection', (socket) => {
-      this.#handshaking.delete(peerOf(socket))
-      // Not before: a handshake whose client has gone would wait for its deadline.
-      socket.allowHalfOpen = true
-      this.#forwarder.serve(socket)
-    })
-    this.#server.on('tlsClientError', (error, socket) => {
+    if (this.#options.proxyFrom?.(address)) this.#acceptBehindProxy(arrival)
+    else this.#tls.server.emit('connection', raw)
+  }
+
+  #acceptBehindProxy(arrival: Arrival): void {
+    const { raw } = arrival
+    raw.on('error', () => undefined)
+    readProxyHeader(raw, { timeoutMs: this.#limits.handshakeMs }).then(
+      (header) => {
+        arrival.proxy = header
+        this.#tls.server.emit('connection', raw)
+      },
+      (error: Error) => {
+        raw.destroy()
+        this.#report('bad-proxy-header', plainAddress(raw.remoteAddress), error)
+      },
+    )
+  }
+
+  #watchHandshakes(): void {
+    this.#tls.server.on('secureConnection', (socket) => this.#secured(socket))
+    this.#tls.server.on('tlsClientError', (error, socket) => {
+      const { address } = this.#arrived(socket)
       // Node leaves a connection open whose time for the handshake is over.
       socket.destroy()
-      this.#options.onHandshakeError?.(error)
+      this.#report(outcomeOf(error), address, error)
     })
   }
-}
 
-interface PemPair {
-  cert: string
-  key: string
-}
+  #arrived(socket: Socket): { address: string | undefined; proxy: ProxyHeader | undefined } {
+    const peer = peerOf(socket)
+    const proxy = this.#arriving.get(peer)?.proxy
+    this.#arriving.delete(peer)
+    return { address: proxy?.source?.address ?? plainAddress(socket.remoteAddress), proxy }
+  }
 
-const toText = ({ cert, key }: KeyPair): PemPair => ({ cert: cert.toString(), key: key.toString() })
+  #secured(socket: TLSSocket): void {
+    const { address, proxy } = this.#arrived(socket)
+    const admitted = this.#access.admit(socket, address, proxy)
+    if ('outcome' in admitted) {
+      socket.destroy()
+      this.#report(admitted.outcome, address, admitted.error)
+      return
+    }
+    this.#report(socket.isSessionReused() ? 'resumed' : 'ok', address, undefined)
+    // Not before: a handshake whose client has gone would wait for its deadline.
+    socket.allowHalfOpen = true
+    if (this.#options.mode === 'tcp') this.#servePipe(socket, admitted)
+    else this.#forwarder.serve(socket, admitted)
+  }
 
-// Forward secrecy and authenticated encryption alone.
-const CIPHERS = [
-  'TLS_AES_128_GCM_SHA256',
-  'TLS_AES_256_GCM_SHA384',
-  'TLS_CHACHA20_POLY1305_SHA256',
-  'ECDHE-ECDSA-AES128-GCM-SHA256',
-  'ECDHE-RSA-AES128-GCM-SHA256',
-  'ECDHE-ECDSA-AES256-GCM-SHA384',
-  'ECDHE-RSA-AES256-GCM-SHA384',
-  'ECDHE-ECDSA-CHACHA20-POLY1305',
-  'ECDHE-RSA-CHACHA20-POLY1305',
-].join(':')
+  #servePipe(socket: TLSSocket, { preamble }: ConnectionFacts): void {
+    if (preamble !== undefined) this.#preambles.set(socket, preamble)
+    this.#pipe.serve(socket)
+  }
 
-function contextOptions(pair: PemPair): SecureContextOptions {
-  return {
-    cert: pair.cert,
-    key: pair.key,
-    minVersion: 'TLSv1.2',
-    ciphers: CIPHERS,
-    // A client of TLS 1.2 could make us do handshakes without end on one connection.
-    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+  #report(outcome: HandshakeOutcome, address: string | undefined, error: Error | undefined): void {
+    this.#options.onHandshake?.({ outcome, address, error })
   }
 }
 
-function createTlsServer(pair: PemPair, limits: Limits): Server {
-  return createServer({
-    ...contextOptions(pair),
-    ALPNProtocols: ['http/1.1'],
-    handshakeTimeout: limits.handshakeMs,
-    noDelay: true,
-    // Finds the peers of silent tunnels and streams that have lost their power or their network.
-    keepAlive: true,
-    keepAliveInitialDelay: limits.tcpKeepAliveMs,
+function upstreamOf(options: HttpsSidecarOptions, limits: Limits): Upstream {
+  const text = String(options.target)
+  const tcp = options.mode === 'tcp' && text.startsWith('tcp://')
+  return createUpstream(tcp ? `http${text.slice('tcp'.length)}` : options.target, {
+    responseTimeoutMs: options.responseTimeoutMs,
+    connectTimeoutMs: options.connectTimeoutMs,
+    idleMs: limits.poolIdleMs,
+    ...(options.targetTls && { tls: options.targetTls }),
   })
 }
 
-// What the pair looks like is checked before; this is what OpenSSL has against it, such as a key that is too short.
-function usable<T>(use: () => T): T {
-  try {
-    return use()
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
-    throw new Error(`the certificate cannot be used for TLS: ${reason}`)
-  }
+const fingerprints = (infos: readonly CertificateInfo[]): string =>
+  infos.map(({ fingerprint256 }) => fingerprint256).join()
+
+/** Without the prefix that an IPv4 address has on an IPv6 socket. */
+function plainAddress(address: string | undefined): string | undefined {
+  return address?.replace(/^::ffff:(?=\d+\.)/, '')
 }
 
 // Peers on a Unix socket have no address: there, a handshake that is not finished may be missed by drain(), which
 // then waits for its time limit.
 function peerOf(socket: Socket): string {
   return `${socket.remoteAddress} ${socket.remotePort}`
-}
-
-function refuseBadTarget(target: URL): void {
-  const bare = target.pathname === '/' && target.search === '' && target.hash === ''
-  if (target.protocol === 'http:' && bare && target.username === '' && target.password === '') return
-  // The origin only: the rest may hold a password.
-  throw new Error(`the target ${target.origin} must be http://host:port and nothing more`)
 }

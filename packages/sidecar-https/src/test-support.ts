@@ -11,10 +11,10 @@ import {
 import { setTimeout as delay } from 'node:timers/promises'
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
 import { Worker } from 'node:worker_threads'
+import type { HandshakeReport } from './handshake.ts'
 import type { CertificateInfo, ListenAddress, RequestReport, TunnelReport } from './index.ts'
-import { LIMITS, type Limits } from './limits.ts'
 import { selfSigned } from './self-signed.ts'
-import { type HttpsSidecar, type HttpsSidecarOptions, startWithLimits } from './sidecar.ts'
+import { type HttpsSidecar, type HttpsSidecarOptions, startHttpsSidecar } from './sidecar.ts'
 
 export const CERTIFICATE = selfSigned({ names: ['127.0.0.1', '::1'] })
 export const OTHER_CERTIFICATE = selfSigned({ names: ['other.test', '127.0.0.1'] })
@@ -26,35 +26,38 @@ export interface World extends AsyncDisposable {
   port: number
   requests: RequestReport[]
   tunnels: TunnelReport[]
+  handshakes: HandshakeReport[]
   handshakeErrors: NodeJS.ErrnoException[]
   certificates: CertificateInfo[]
 }
 
-export type Tuning = Partial<HttpsSidecarOptions> & { limits?: Partial<Limits> }
+export type Tuning = Partial<HttpsSidecarOptions>
 
 export async function startWorld(app: Application, tuning: Tuning = {}): Promise<World> {
-  const { limits, ...options } = tuning
   const world = {
     requests: [] as RequestReport[],
     tunnels: [] as TunnelReport[],
+    handshakes: [] as HandshakeReport[],
     handshakeErrors: [] as NodeJS.ErrnoException[],
     certificates: [] as CertificateInfo[],
   }
-  const sidecar = await startWithLimits(
-    {
-      listen: { host: '127.0.0.1', port: 0 },
-      target: app.target,
-      certificate: CERTIFICATE,
-      responseTimeoutMs: 10_000,
-      connectTimeoutMs: 5_000,
-      onRequest: (report) => world.requests.push(report),
-      onTunnel: (report) => world.tunnels.push(report),
-      onHandshakeError: (error) => world.handshakeErrors.push(error),
-      onCertificate: (info) => world.certificates.push(info),
-      ...options,
+  const sidecar = await startHttpsSidecar({
+    listen: { host: '127.0.0.1', port: 0 },
+    target: app.target,
+    certificate: CERTIFICATE,
+    responseTimeoutMs: 10_000,
+    connectTimeoutMs: 5_000,
+    onRequest: (report) => world.requests.push(report),
+    onTunnel: (report) => world.tunnels.push(report),
+    onHandshake: (report) => {
+      world.handshakes.push(report)
+      if (report.error !== undefined) world.handshakeErrors.push(report.error)
     },
-    { ...LIMITS, ...limits },
-  )
+    onCertificates: ([info]) => {
+      if (info !== undefined) world.certificates.push(info)
+    },
+    ...tuning,
+  })
   return {
     ...world,
     app,

@@ -129,7 +129,7 @@ describe('a WebSocket', () => {
     const { app } = await webSocketApp()
     await using world = await startWorld(app)
     const socket = await openWebSocket(world)
-    world.sidecar.useCertificate(OTHER_CERTIFICATE)
+    world.sidecar.useCertificates({ fallback: OTHER_CERTIFICATE })
     socket.send('still here')
     expect(String((await once(socket, 'message'))[0])).toBe('still here')
     socket.close()

@@ -1,0 +1,116 @@
+import type { TLSSocket } from 'node:tls'
+import type { ConnectionFacts } from '@outrider/http-forward'
+import type { Allow } from './allow.ts'
+import { xfcc } from './client-cert-header.ts'
+import type { HandshakeOutcome } from './handshake.ts'
+import { type Identity, readIdentity } from './identity.ts'
+import { type ProxyAddress, type ProxyHeader, proxyHeaderV2 } from './proxy-protocol.ts'
+
+export interface AccessOptions {
+  readonly clientAuth?: { readonly mode: 'optional' | 'required'; readonly allow: Allow }
+  readonly identityHeader?: string
+  readonly proxySend?: boolean
+}
+
+export interface Refusal {
+  readonly outcome: HandshakeOutcome
+  readonly error: Error
+}
+
+/** Decides which clients are served, and what the application is told of them. */
+export interface Access {
+  admit(
+    socket: TLSSocket,
+    address: string | undefined,
+    proxy: ProxyHeader | undefined,
+  ): ConnectionFacts | Refusal
+}
+
+export function createAccess({
+  clientAuth,
+  identityHeader = 'X-Forwarded-Client-Cert',
+  proxySend = false,
+}: AccessOptions): Access {
+  return {
+    admit(socket, address, proxy) {
+      const known = clientAuth === undefined ? undefined : identify(socket, clientAuth)
+      if (known !== undefined && 'outcome' in known) return known
+      return {
+        ...(address !== undefined && { address }),
+        ...(known && { headers: { [identityHeader]: described(known, clientAuth?.allow) } }),
+        ...(proxySend && { preamble: preambleOf(socket, proxy, known) }),
+      }
+    },
+  }
+}
+
+// Of a key that is pinned only the key is known: its owner may write any names beside it.
+const described = (identity: Identity, allow: Allow | undefined): string =>
+  allow?.needsChain === false ? `Hash=${identity.fingerprint256}` : xfcc(identity)
+
+function identify(
+  socket: TLSSocket,
+  { mode, allow }: NonNullable<AccessOptions['clientAuth']>,
+): Identity | Refusal | undefined {
+  const certificate = socket.getPeerX509Certificate()
+  if (certificate === undefined) {
+    if (mode === 'optional') return undefined
+    return { outcome: 'no-certificate', error: new Error('the client has shown no certificate') }
+  }
+  if (allow.needsChain && !socket.authorized) {
+    const reason = `the certificate of the client is not accepted: ${socket.authorizationError}`
+    return { outcome: 'bad-certificate', error: new Error(reason) }
+  }
+  let identity: Identity
+  try {
+    identity = readIdentity(certificate.raw)
+  } catch (error) {
+    return { outcome: 'bad-certificate', error: error instanceof Error ? error : new Error(String(error)) }
+  }
+  // OpenSSL checks no times again when a session is resumed.
+  if (allow.needsChain && identity.notAfter.getTime() < Date.now()) {
+    return { outcome: 'bad-certificate', error: new Error('the certificate of the client has ended') }
+  }
+  const decision = allow(identity)
+  if (decision.allowed) return identity
+  return { outcome: 'denied', error: new Error(`${identity.subject}: ${decision.reason}`) }
+}
+
+function preambleOf(
+  socket: TLSSocket,
+  proxy: ProxyHeader | undefined,
+  identity: Identity | undefined,
+): Buffer {
+  const certificate = identity === undefined ? undefined : socket.getPeerX509Certificate()?.raw
+  const describe = (withCertificate: boolean) =>
+    proxyHeaderV2({
+      source: proxy?.source ?? end(socket.remoteAddress, socket.remotePort),
+      destination: proxy?.destination ?? end(socket.localAddress, socket.localPort),
+      alpn: socket.alpnProtocol || undefined,
+      authority: nameOf(socket),
+      tls: {
+        version: socket.getProtocol() ?? 'TLSv1.2',
+        resumed: socket.isSessionReused(),
+        cipher: socket.getCipher().standardName,
+        ...(identity && {
+          client: {
+            verified: true,
+            commonName: identity.commonNames[0],
+            ...(withCertificate && { certificate }),
+          },
+        }),
+      },
+    })
+  const whole = describe(true)
+  // Readers of the format need not take more; our own does not.
+  return whole.length <= 4096 ? whole : describe(false)
+}
+
+const end = (address: string | undefined, port: number | undefined): ProxyAddress | undefined =>
+  address === undefined || port === undefined ? undefined : { address, port }
+
+// Of a server's socket Node's types know no name.
+function nameOf(socket: TLSSocket): string | undefined {
+  const name: unknown = Reflect.get(socket, 'servername')
+  return typeof name === 'string' && name !== '' ? name : undefined
+}
