@@ -29,10 +29,13 @@ export function render(
   { status, message, headers = {} }: Answer,
   accept: string | undefined,
 ): RenderedAnswer {
+  // Less would be an interim response, behind which the client waits for another.
+  if (!Number.isInteger(status) || status < 200 || status > 999)
+    throw new Error(`${status} is no status of an answer: give one from 200 to 999`)
   const reason = STATUS_CODES[status] ?? ''
   let lines = ''
   for (const [name, value] of Object.entries(headers)) lines += headerLine(name, value)
-  if (status < 200 || status === 204 || status === 304) {
+  if (status === 204 || status === 304) {
     return { status, reason, lines, body: Buffer.alloc(0) }
   }
   const json = accept !== undefined && /\bjson\b/i.test(accept)
@@ -42,12 +45,31 @@ export function render(
 }
 
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+// A second length, or one taken away, would shift where the next message begins.
+const FRAMING = new Set([
+  'connection',
+  'content-length',
+  'expect',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+])
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not be in a value
 const NO_VALUE = /[\x00-\x08\x0a-\x1f\x7f\u0100-\uffff]/
 
-/** `Name: value` with its end; throws where either could break out of its line. */
-export function headerLine(name: string, value: string): string {
+/** Throws where a header is none, or belongs to the framing of the message. */
+export function checkHeaderName(name: string): void {
   if (!HEADER_NAME.test(name)) throw new Error(`${JSON.stringify(name)} is no name of a header`)
+  if (FRAMING.has(name.toLowerCase()))
+    throw new Error(`the header ${name} frames the message: leave it to the forwarder`)
+}
+
+/** `Name: value` with its end; throws where either could break out of its line, or reframe the message. */
+export function headerLine(name: string, value: string): string {
+  checkHeaderName(name)
   if (NO_VALUE.test(value)) throw new Error(`the value of the header ${name} has a forbidden character`)
   return `${name}: ${value}\r\n`
 }

@@ -1,5 +1,5 @@
 import { HEX, NAME, VALUE } from './characters.ts'
-import { type Fault, isForged } from './head.ts'
+import { type Fault, isForged, plainName } from './head.ts'
 
 /** Where the bytes of a body go; `end` is exclusive. */
 export interface BodySink {
@@ -45,9 +45,19 @@ export class BodyReader {
   #overhead = 0
   #trailers = ''
   readonly #limits: ChunkLimits
+  readonly #withheld: readonly string[]
 
-  /** @param framing bytes of a Content-Length, more than 0; or `chunked`; or `close`, whose end is the connection's */
-  constructor(framing: number | 'chunked' | 'close', sink: BodySink, limits: ChunkLimits) {
+  /**
+   * @param framing bytes of a Content-Length, more than 0; or `chunked`; or `close`, whose end is the connection's
+   * @param withheld names of trailers, as `plainName` gives them, that are not passed on
+   */
+  constructor(
+    framing: number | 'chunked' | 'close',
+    sink: BodySink,
+    limits: ChunkLimits,
+    withheld: readonly string[],
+  ) {
+    this.#withheld = withheld
     this.#mode = typeof framing === 'number' ? 'length' : framing
     this.#left = typeof framing === 'number' ? framing : 0
     this.#sink = sink
@@ -140,15 +150,16 @@ export class BodyReader {
           at += 1
           break
         case 'trailer': {
-          if (byte === CR) {
-            this.#state = this.#trailers === '' || this.#trailers.endsWith('\n') ? 'last-lf' : 'trailer-lf'
-          } else if (VALUE[byte] === 0) {
-            return this.#fail('a trailer is malformed')
-          } else {
-            this.#trailers += String.fromCharCode(byte)
-          }
+          const from = at
+          const stop = Math.min(end, at + this.#limits.trailerBytes - this.#overhead)
+          while (at < stop && VALUE[bytes[at] ?? 0] !== 0) at += 1
+          this.#trailers += bytes.toString('latin1', from, at)
+          this.#overhead += at - from
+          if (at === end) break
+          if (at === stop) return this.#fail('the trailers are too large', 431)
+          if (bytes[at] !== CR) return this.#fail('a trailer is malformed')
+          this.#state = this.#trailers === '' || this.#trailers.endsWith('\n') ? 'last-lf' : 'trailer-lf'
           this.#overhead += 1
-          if (this.#overhead > this.#limits.trailerBytes) return this.#fail('the trailers are too large', 431)
           at += 1
           break
         }
@@ -161,7 +172,7 @@ export class BodyReader {
         case 'last-lf': {
           if (byte !== LF) return this.#fail('the end of the chunks is malformed')
           if (this.#trailers !== '') {
-            const kept = trailerLines(this.#trailers)
+            const kept = trailerLines(this.#trailers, this.#withheld)
             if (kept === undefined) return this.#fail('a trailer is malformed')
             this.#trailers = kept
           }
@@ -199,7 +210,7 @@ const FORBIDDEN = new Set([
 ])
 
 /** The trailers that may go on; undefined when one is malformed. */
-function trailerLines(lines: string): string | undefined {
+export function trailerLines(lines: string, withheld: readonly string[]): string | undefined {
   let kept = ''
   for (const line of lines.split('\r\n').slice(0, -1)) {
     const colon = line.indexOf(':')
@@ -207,8 +218,8 @@ function trailerLines(lines: string): string | undefined {
     if (name === '') return undefined
     for (let index = 0; index < name.length; index += 1)
       if (NAME[name.charCodeAt(index)] === 0) return undefined
-    const plain = name.toLowerCase().replace(/[^a-z0-9]/g, '-')
-    if (!FORBIDDEN.has(plain) && !isForged(plain)) kept += `${line}\r\n`
+    const plain = plainName(name)
+    if (!FORBIDDEN.has(plain) && !isForged(plain) && !withheld.includes(plain)) kept += `${line}\r\n`
   }
   return kept
 }

@@ -24,6 +24,7 @@ export class Deadlines {
 
   /** The moment that many milliseconds from now. */
   in(ms: number): number {
+    if (this.#timer === undefined) this.now = performance.now()
     return this.now + ms + this.#tickMs
   }
 

@@ -3,6 +3,7 @@ import {
   type Answer,
   BAD_GATEWAY,
   CONNECT_REFUSED,
+  checkHeaderName,
   GATEWAY_TIMEOUT,
   headerLine,
   type RenderedAnswer,
@@ -70,6 +71,8 @@ const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 /** One request on its way to an application, and its response on its way back. */
 export class Exchange implements ResponseSink {
   readonly request: Request
+  /** The Sec-WebSocket-Accept with which the application must agree, where the key is not the client's own. */
+  accept: string | undefined
   readonly #head: Head
   readonly #context: Context
   readonly #downstream: Downstream
@@ -164,6 +167,11 @@ export class Exchange implements ResponseSink {
   }
 
   #follow(route: Forward | Respond): void {
+    // Also where no compiler has looked: a throw from here would end the process.
+    if (route === null || typeof route !== 'object' || !('respond' in route || 'upstream' in route)) {
+      this.#fail('refused', new Error('the route gave neither an upstream nor an answer'), ROUTE_FAILED)
+      return
+    }
     if ('respond' in route) {
       this.#outcome = 'answered'
       this.#settled = true
@@ -196,7 +204,7 @@ export class Exchange implements ResponseSink {
     const { pool } = this.#downstream
     try {
       const text = this.#headText(upstream)
-      this.#shadow = new Shadow(pool, upstream, text, this.bodiless, !this.#received, (report) =>
+      this.#shadow = new Shadow(pool, upstream, text, this.bodiless, this.#last, !this.#received, (report) =>
         this.#context.onShadow(report),
       )
     } catch {
@@ -272,7 +280,7 @@ export class Exchange implements ResponseSink {
     }
     if (this.#context.createRequestId) {
       const sent = this.#downstream.trusted ? this.#head.headers.get('x-request-id') : undefined
-      this.#requestId ??= sent ?? newRequestId()
+      this.#requestId ??= sent || newRequestId()
       rest = without(rest, ['x-request-id'])
       lines += `X-Request-Id: ${this.#requestId}\r\n`
     }
@@ -340,6 +348,8 @@ export class Exchange implements ResponseSink {
   #dropBody(): void {
     if (this.#received || this.#dropped) return
     this.#dropped = true
+    // Half a request on a connection that is kept would swallow the next one.
+    this.#shadow?.requestEnded(false)
     this.#downstream.openBody(true)
   }
 
@@ -364,15 +374,13 @@ export class Exchange implements ResponseSink {
     this.#awaitsContinue = false
     if (head.status >= 500 && this.#retried(undefined, head.status)) return
     let lines = head.kept
-    const changes = this.#changes(head)
-    if (changes !== undefined) {
-      try {
-        lines = changed(lines, changes)
-      } catch (error) {
-        this.#loseConnection()
-        this.#fail('upstream-failed', asError(error), BAD_GATEWAY)
-        return
-      }
+    try {
+      const changes = this.#changes(head)
+      if (changes !== undefined) lines = changed(lines, changes)
+    } catch (error) {
+      this.#loseConnection()
+      this.#fail('upstream-failed', asError(error), BAD_GATEWAY)
+      return
     }
     if (this.#context.via !== undefined) lines += `Via: 1.${head.minor} ${this.#context.via}\r\n`
     // RFC 9110 6.6.1.
@@ -420,14 +428,17 @@ export class Exchange implements ResponseSink {
   switched(head: Head, socket: Socket, rest: Buffer): void {
     this.#connection = undefined
     // Asked for, and for this protocol: anything else leaves two sides with two ideas of what follows.
-    const agreed = head.upgrade.toLowerCase() === this.#head.upgrade.toLowerCase()
+    const agreed =
+      head.upgrade.toLowerCase() === this.#head.upgrade.toLowerCase() &&
+      (this.accept === undefined || head.headers.get('sec-websocket-accept') === this.accept)
     if (!this.#upgrade || !agreed || this.#settled) {
       socket.destroy()
       this.#fail('upstream-failed', new Error('protocols were switched unasked'), BAD_GATEWAY)
       return
     }
     this.#settled = true
-    this.#status = 101
+    // RFC 8441 5: in HTTP/2 the tunnel is opened by 200.
+    this.#status = this.accept === undefined ? 101 : 200
     this.#headSent = true
     this.#report()
     this.#downstream.switched(head, socket, rest)
@@ -500,8 +511,14 @@ export class Exchange implements ResponseSink {
     this.#fail('refused', error, answer)
   }
 
+  /** The head of the response cannot be said in the client's version of HTTP. */
+  unsayable(error: Error): void {
+    this.#fail('upstream-failed', error, BAD_GATEWAY)
+  }
+
   /** The framing of the body is broken. */
   bodyFault(fault: Fault): void {
+    this.#shadow?.requestEnded(false)
     this.#received = true
     this.#fail('refused', new Error(fault.reason), {
       status: fault.status,
@@ -587,6 +604,7 @@ export class Exchange implements ResponseSink {
 
 function changed(lines: string, changes: HeaderChanges): string {
   const names = Object.keys(changes).map((name) => name.toLowerCase())
+  for (const name of names) checkHeaderName(name)
   let result = without(lines, names)
   for (const [name, value] of Object.entries(changes))
     if (value !== undefined) result += headerLine(name, value)

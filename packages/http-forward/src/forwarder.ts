@@ -1,9 +1,12 @@
 import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import { headerLine } from './answer.ts'
 import { ClientConnection } from './client-connection.ts'
 import { Deadlines } from './deadlines.ts'
 import type { Context } from './exchange.ts'
 import type { Client } from './forwarded.ts'
+import { plainName } from './head.ts'
+import { ClientSession } from './http2-session.ts'
 import { LIMITS, type Limits } from './limits.ts'
 import { Pool } from './pool.ts'
 import type { RequestReport, TunnelReport } from './report.ts'
@@ -44,7 +47,10 @@ export interface ConnectionFacts {
 }
 
 export interface Forwarder {
-  /** Speaks HTTP/1.1 on an accepted connection until it is closed. */
+  /**
+   * Speaks HTTP on an accepted connection until it is closed: HTTP/2 where TLS has agreed on it (ALPN `h2`), HTTP/1.1
+   * elsewhere. The handshake of TLS must be done.
+   */
   serve(socket: Socket, facts?: ConnectionFacts): void
   /** Connections of clients. */
   readonly connections: number
@@ -73,11 +79,11 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
     onTunnel: options.onTunnel ?? (() => undefined),
     onShadow: options.onShadow ?? (() => undefined),
   }
-  const withheldOfResponses = Object.keys(options.responseHeaders ?? {}).map((name) => name.toLowerCase())
-  const withheld = (options.withheld ?? []).map((name) => name.toLowerCase())
+  const withheldOfResponses = Object.keys(options.responseHeaders ?? {}).map(plainName)
+  const withheld = (options.withheld ?? []).map(plainName)
   const trusted = options.trusted ?? (() => false)
   const shared = new Pool(limits, deadlines, withheldOfResponses, undefined)
-  const connections = new Set<ClientConnection>()
+  const connections = new Set<ClientConnection | ClientSession>()
   let draining = false
   let gone: (() => void) | undefined
 
@@ -95,19 +101,30 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
         facts.preamble === undefined
           ? undefined
           : new Pool(limits, deadlines, withheldOfResponses, facts.preamble)
-      const connection = new ClientConnection(socket, {
+      const facility = {
         context,
         deadlines,
         pool: own ?? shared,
         client,
         trusted: trusted(client.address),
-        withheld: headers === undefined ? withheld : [...withheld, ...Object.keys(headers).map(lower)],
-        onClose: (closed) => {
+        withheld: headers === undefined ? withheld : [...withheld, ...Object.keys(headers).map(plainName)],
+        onClose: (closed: ClientConnection | ClientSession) => {
           own?.close()
           connections.delete(closed)
           if (connections.size === 0) gone?.()
         },
-      })
+      }
+      let connection: ClientConnection | ClientSession
+      try {
+        connection = isHttp2(socket)
+          ? new ClientSession(socket, facility)
+          : new ClientConnection(socket, facility)
+      } catch {
+        // It was gone before we had it.
+        own?.close()
+        socket.destroy()
+        return
+      }
       connections.add(connection)
       if (draining) connection.drain()
     },
@@ -116,7 +133,9 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
     },
     get inFlight() {
       let count = 0
-      for (const connection of connections) if (connection.busy) count += 1
+      for (const connection of connections) {
+        count += connection instanceof ClientSession ? connection.inFlight : Number(connection.busy)
+      }
       return count
     },
     async drain() {
@@ -132,7 +151,9 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
   }
 }
 
-const lower = (name: string): string => name.toLowerCase()
+function isHttp2(socket: Socket): socket is TLSSocket {
+  return socket instanceof TLSSocket && socket.alpnProtocol === 'h2'
+}
 
 /** Without the prefix that an IPv4 address has on an IPv6 socket. */
 function plainAddress(address: string | undefined): string | undefined {

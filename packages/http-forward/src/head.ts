@@ -43,6 +43,11 @@ const HOP_BY_HOP = new Set([
   'upgrade',
 ])
 
+/** The form in which CGI, WSGI and their like see a name: `X_User` and `X-User` are one header to them. */
+export function plainName(name: string): string {
+  return name.toLowerCase().replace(/[^a-z0-9]/g, '-')
+}
+
 /** What a client could say about itself to an application that believes its proxy. */
 export function isForged(name: string): boolean {
   // `Proxy` becomes HTTP_PROXY in a CGI environment (httpoxy, CVE-2016-5385).
@@ -76,7 +81,7 @@ export class Head {
   readonly #isRequest: boolean
   /** Whether the client may speak for the one before it: its X-Forwarded- headers are kept. */
   readonly #trusted: boolean
-  /** Further names, in lower case, that are not passed on. */
+  /** Further names, as `plainName` gives them, that are not passed on. */
   readonly #withheld: readonly string[]
   #line = 0
   #fields = 0
@@ -255,7 +260,8 @@ export class Head {
     this.status = status
     at += 5
     // The reason may be empty, and careless servers leave out the space before it too.
-    if (bytes[at] === SPACE) at += 1
+    if (at < stop && bytes[at] === SPACE) at += 1
+    else if (at < stop && bytes[at] !== CR) return this.#fail(502, 'the status is no number of three digits')
     this.#reasonAt = at - start
     while (at < stop && VALUE[bytes[at] ?? 0] !== 0) at += 1
     if (at === stop) return 'more'
@@ -333,9 +339,10 @@ export class Head {
   // `X_Forwarded_For` would arrive in such an application as the header we vouch for, `Content_Length` as a second length.
   #isDisguised(bytes: Uint8Array, line: number, nameEnd: number, classes: number): boolean {
     if ((classes & ODD) === 0) return false
-    const name = lowerCase(bytes, line, nameEnd).replace(/[^a-z0-9]/g, '-')
+    const name = plainName(lowerCase(bytes, line, nameEnd))
     if (FRAMING.has(name) || HOP_BY_HOP.has(name) || this.#withheld.includes(name)) return true
-    return this.#isRequest && !this.#trusted && isForged(name)
+    // Also of a proxy that is trusted: it does not disguise what it says, its clients might.
+    return this.#isRequest && isForged(name)
   }
 
   /** Takes note of what a header means here; false where it does not go on. Lengths first: they tell most apart. */
@@ -464,6 +471,8 @@ export class Head {
       if (!isHost(host)) return this.#fail(400, 'the Host header is malformed')
       knownHost = host
     }
+    // RFC 9110 10.1.1: a client of that version does not wait.
+    if (this.minor === 0) this.expectsContinue = false
     if (this.#codings === 0) return 'done'
     if (this.contentLength >= 0) {
       return this.#fail(400, 'the request has Content-Length and Transfer-Encoding')
@@ -524,12 +533,19 @@ export function without(lines: string, names: readonly string[]): string {
   )
 }
 
+// Not `trimEnd`, which takes a no-break space of Latin-1 away, nor an expression, which many spaces make slow.
+function trimmed(value: string): string {
+  let end = value.length
+  while (end > 0 && (value.charCodeAt(end - 1) === SPACE || value.charCodeAt(end - 1) === TAB)) end -= 1
+  return value.slice(0, end)
+}
+
 function fieldsOf(lines: string): Map<string, string> {
   const fields = new Map<string, string>()
   for (const [, name = '', value = ''] of lines.matchAll(/([^:\r\n]+):[ \t]*([^\r\n]*)\r\n/g)) {
     const key = name.toLowerCase()
     const before = fields.get(key)
-    const own = value.trimEnd()
+    const own = trimmed(value)
     fields.set(key, before === undefined ? own : `${before}${key === 'cookie' ? '; ' : ', '}${own}`)
   }
   return fields

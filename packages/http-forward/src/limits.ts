@@ -23,6 +23,23 @@ export interface Limits extends HeadLimits, ChunkLimits {
   /** The client has ended its side in the middle of a response: how long until the next piece of it. */
   abandonedMs: number
   tcpKeepAliveMs: number
+  /** Of one HTTP/2 connection, at the same time; more are refused (RFC 9113 5.1.2). */
+  streams: number
+  /** What a client may send on one HTTP/2 stream ahead of the application. */
+  streamWindowBytes: number
+  /** The same of all streams of a connection together. */
+  sessionWindowBytes: number
+  /** Of one HTTP/2 connection; with more in use, new streams are refused. */
+  sessionBytes: number
+  /**
+   * Streams of one HTTP/2 connection that are reset before their response begins, in 10 s: with more, and with more
+   * than half of all, the connection is closed.
+   */
+  resets: number
+  /** PING and SETTINGS frames of one HTTP/2 connection in 10 s; with more, it is closed. */
+  controlFrames: number
+  /** Empty DATA frames and invalid ones of one HTTP/2 connection, ever; with more, it is closed. */
+  badFrames: number
 }
 
 export const LIMITS: Limits = {
@@ -48,4 +65,17 @@ export const LIMITS: Limits = {
   halfClosedMs: 60_000,
   abandonedMs: 1_000,
   tcpKeepAliveMs: 60_000,
+  // With the windows, as Envoy advises for the edge. A paused stream holds at most its window.
+  streams: 100,
+  streamWindowBytes: 64 * 1024,
+  sessionWindowBytes: 1024 * 1024,
+  sessionBytes: 10_000_000,
+  // Rapid reset (CVE-2023-44487), and resets that the server is made to send (CVE-2025-8671). Each costs a connection to
+  // the application. A browser that leaves a page resets at most all its streams, and a map that is dragged loads
+  // most of what it asks for.
+  resets: 200,
+  // A keep-alive of once in a second, and some for measuring the way (CVE-2019-9512, CVE-2019-9515).
+  controlFrames: 500,
+  // CVE-2019-9518. Some libraries end a body by one.
+  badFrames: 200,
 }

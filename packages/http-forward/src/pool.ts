@@ -57,22 +57,14 @@ export class Pool {
   /** Takes back a connection whose response has ended; closes it when nothing may follow on it. */
   giveBack(connection: UpstreamConnection): void {
     const { upstream } = connection
-    let idle = this.#idle.get(upstream)
-    if (idle === undefined) {
-      idle = []
-      this.#idle.set(upstream, idle)
-    }
-    if (
-      this.#closed ||
-      !connection.reusable ||
-      !connection.idle ||
-      idle.length >= upstream.options.idleMost
-    ) {
+    const idle = this.#idle.get(upstream) ?? []
+    const full = idle.length >= upstream.options.idleMost
+    if (this.#closed || full || !connection.reusable || !connection.idle) {
       connection.destroy()
-    } else {
-      idle.push(connection)
-      connection.rest()
+      return
     }
+    if (idle.push(connection) === 1) this.#idle.set(upstream, idle)
+    connection.rest()
   }
 
   /** Cuts off all of them. */

@@ -18,7 +18,10 @@ export class Request {
   /** Path and query, or `*`. */
   get target(): string {
     const { target } = this.head
-    return target.startsWith('/') || target === '*' ? target : originForm(target).target
+    if (target.startsWith('/') || target === '*') return target
+    // RFC 9112 3.2.4.
+    if (this.method === 'OPTIONS' && !/[/?]/.test(target.slice('https://'.length))) return '*'
+    return originForm(target).target
   }
 
   /** Without the query. */

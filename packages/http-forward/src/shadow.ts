@@ -4,7 +4,7 @@ import type { ResponseSink, UpstreamConnection } from './upstream-connection.ts'
 
 export interface ShadowReport {
   readonly upstream: string
-  /** Undefined when no response has come whole. */
+  /** Undefined when no response has come, or it broke off. */
   readonly status: number | undefined
   readonly durationMs: number
   readonly error: Error | undefined
@@ -12,6 +12,8 @@ export interface ShadowReport {
 
 /** What waits for a slow shadow at most; it is given up beyond that, since the request itself waits for nobody. */
 const QUEUE_BYTES = 1024 * 1024
+/** How much of a response is read to keep the connection. Some have no end. */
+const RESPONSE_BYTES = 1024 * 1024
 
 /** A copy of a request, whose response is thrown away. */
 export class Shadow implements ResponseSink {
@@ -23,20 +25,27 @@ export class Shadow implements ResponseSink {
   readonly #onEnd: (report: ShadowReport) => void
   readonly #started = performance.now()
   #connection: UpstreamConnection | undefined
+  readonly #last: boolean
   #queued = 0
+  #responseBytes = 0
   #status: number | undefined
   #requestComplete: boolean
 
-  /** @param hasBody whether the request goes on after its head */
+  /**
+   * @param last whether nothing may follow on its connection
+   * @param hasBody whether the request goes on after its head
+   */
   constructor(
     pool: Pool,
     upstream: Upstream,
     head: string,
     bodiless: boolean,
+    last: boolean,
     hasBody: boolean,
     onEnd: (report: ShadowReport) => void,
   ) {
     this.bodiless = bodiless
+    this.#last = last
     this.#pool = pool
     this.#upstream = upstream
     this.#requestComplete = !hasBody
@@ -78,13 +87,19 @@ export class Shadow implements ResponseSink {
     this.#status = head.status
   }
 
-  data(): void {}
+  data(_: Buffer, start: number, end: number): void {
+    this.#responseBytes += end - start
+    if (this.#responseBytes <= RESPONSE_BYTES || this.#connection === undefined) return
+    this.#connection.destroy()
+    this.#connection = undefined
+    this.#report(undefined)
+  }
 
   end(): void {
     const connection = this.#connection
     if (connection === undefined) return
     this.#connection = undefined
-    if (this.#requestComplete && !this.bodiless) this.#pool.giveBack(connection)
+    if (this.#requestComplete && !this.#last) this.#pool.giveBack(connection)
     else connection.destroy()
     this.#report(undefined)
   }

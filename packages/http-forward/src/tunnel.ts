@@ -4,7 +4,9 @@ import type { Limits } from './limits.ts'
 import type { TunnelOutcome, TunnelReport } from './report.ts'
 
 export interface TunnelOptions {
-  readonly client: Socket | Duplex
+  readonly client: Duplex
+  /** Cuts the client's side so that it looks lost, where destroying it would look like its end. */
+  readonly cutClient?: () => void
   /** What the client has sent behind its request. */
   readonly clientRest: Buffer
   readonly upstream: Socket
@@ -50,7 +52,7 @@ export function openTunnel(options: TunnelOptions): void {
     if (upstream.writableEnded) upstream.destroy()
     else upstream.resetAndDestroy()
   }
-  const cutClient = () => client.destroy()
+  const cutClient = options.cutClient ?? (() => client.destroy())
   watch(client, cutUpstream, 'client-lost')
   watch(upstream, cutClient, 'upstream-lost')
   // A peer that has ended and waits for nothing would otherwise leave the other half open for ever.

@@ -159,6 +159,8 @@ export class UpstreamConnection implements Expiring, BodySink {
     this.#sink = undefined
     this.#state = 'idle'
     this.deadline = this.#deadlines.in(this.upstream.options.idleMs)
+    // A TLS connection may have told the end of the response after it was paused.
+    this.resume()
   }
 
   /** Whether another request can follow the one whose response has ended. */
@@ -311,7 +313,7 @@ export class UpstreamConnection implements Expiring, BodySink {
     this.#state = 'body'
     if (contentLength < 0 && !head.chunked) this.#reusable = false
     const framing = head.chunked ? 'chunked' : contentLength < 0 ? 'close' : contentLength
-    this.#body = new BodyReader(framing, this, this.#limits)
+    this.#body = new BodyReader(framing, this, this.#limits, this.#withheld)
     sink.response(head, contentLength)
     return 0
   }

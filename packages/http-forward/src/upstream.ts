@@ -137,10 +137,12 @@ function secured(
     options: timeouts,
     ready: 'secureConnect',
     connect(onread) {
-      const socket = connectTls({ ...to, ...(onread && { onread }), ...(session && { session }) })
+      const used = to
+      const socket = connectTls({ ...used, ...(onread && { onread }), ...(session && { session }) })
       socket.setNoDelay(true)
       socket.on('session', (ticket) => {
-        session = ticket
+        // A resumed session is not checked again, so that one of other material must not come back.
+        if (used === to) session = ticket
       })
       return socket
     },

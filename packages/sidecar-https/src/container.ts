@@ -257,7 +257,11 @@ export default defineContainer({
     handshakes: counter('handshakes_total', 'Connections of clients, by how they began.', ['outcome']),
     connections: gauge('open_connections', 'TLS connections that are open.'),
     inFlight: gauge('requests_in_flight', 'Requests, upgraded connections and pipes being served.'),
-    notAfter: gauge('certificate_not_after_seconds', 'When a served certificate ends, Unix time.', ['name']),
+    notAfter: gauge(
+      'certificate_not_after_seconds',
+      'When the first certificate served for a name ends, Unix time.',
+      ['name'],
+    ),
     selfSigned: gauge('certificate_self_signed', 'Whether the served certificate was made at start: 1 or 0.'),
     crlNextUpdate: gauge(
       'crl_next_update_seconds',
@@ -342,9 +346,14 @@ export default defineContainer({
 
     const shown = (infos: readonly CertificateInfo[]): void => {
       metrics.notAfter.reset()
-      for (const info of infos) {
-        metrics.notAfter.set({ name: info.names[0] ?? info.subject }, info.notAfter.getTime() / 1000)
+      const ends = new Map<string, number>()
+      for (const { names, subject, notAfter } of infos) {
+        const end = notAfter.getTime() / 1000
+        for (const name of names.length > 0 ? names : [subject]) {
+          ends.set(name, Math.min(end, ends.get(name) ?? end))
+        }
       }
+      for (const [name, end] of ends) metrics.notAfter.set({ name }, end)
       metrics.selfSigned.set(selfMade ? 1 : 0)
       for (const { names, notAfter, fingerprint256: fingerprint } of infos) {
         const fields = { names, notAfter, fingerprint }

@@ -1,0 +1,197 @@
+import {
+  constants,
+  performServerHandshake,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2'
+import type { TLSSocket } from 'node:tls'
+import type { ClientOptions } from './client-connection.ts'
+import type { Deadlines, Expiring } from './deadlines.ts'
+import type { Context } from './exchange.ts'
+import { type Client, ForwardedLines } from './forwarded.ts'
+import { ClientStream, type StreamHost } from './http2-stream.ts'
+import type { Limits } from './limits.ts'
+import type { Pool } from './pool.ts'
+
+export interface SessionOptions extends Omit<ClientOptions, 'onClose'> {
+  onClose(session: ClientSession): void
+}
+
+/** In which floods are counted. */
+const FLOOD_WINDOW_MS = 10_000
+
+/** A connection of a client that speaks HTTP/2 (RFC 9113): many exchanges at a time, one on each stream. */
+export class ClientSession implements Expiring, StreamHost {
+  readonly context: Context
+  readonly deadlines: Deadlines
+  readonly pool: Pool
+  readonly client: Client
+  readonly trusted: boolean
+  readonly withheld: readonly string[]
+  readonly forwarded: ForwardedLines
+  deadline: number
+  readonly #socket: TLSSocket
+  readonly #session: ServerHttp2Session
+  readonly #onClose: (session: ClientSession) => void
+  readonly #streams = new Set<ClientStream>()
+  #requests = 0
+  #calmed = false
+  #gone = false
+  #windowEnd = 0
+  #streamsInWindow = 0
+  #resets = 0
+  #controlFrames = 0
+
+  /** Throws when the socket is gone already. */
+  constructor(socket: TLSSocket, options: SessionOptions) {
+    this.#socket = socket
+    this.context = options.context
+    this.deadlines = options.deadlines
+    this.pool = options.pool
+    this.client = options.client
+    this.trusted = options.trusted
+    this.withheld = options.withheld
+    this.forwarded = new ForwardedLines(options.client)
+    this.#onClose = options.onClose
+    const { limits } = this.context
+    this.#session = performServerHandshake(socket, settingsOf(limits))
+    this.deadline = this.deadlines.in(limits.headMs)
+    this.deadlines.add(this)
+    this.#watch()
+    this.#session.setLocalWindowSize(limits.sessionWindowBytes)
+  }
+
+  /** Streams being served. */
+  get inFlight(): number {
+    return this.#streams.size
+  }
+
+  get bytesTaken(): number {
+    return this.#socket.bytesWritten
+  }
+
+  /** Tells the client to open no more streams (GOAWAY), and closes it when those that are open have ended. */
+  drain(): void {
+    this.#session.close()
+    if (this.#streams.size === 0) this.deadline = this.deadlines.in(this.context.limits.lingerMs)
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  #watch(): void {
+    const session = this.#session
+    session.on('stream', (stream, _headers, flags, fields) => this.#onStream(stream, flags, fields))
+    session.on('ping', () => this.#onControlFrame())
+    session.on('remoteSettings', () => {
+      // The client speaks HTTP/2. One opened ahead of need, as browsers do, is waited for.
+      if (this.#requests === 0) this.deadline = this.deadlines.in(this.context.limits.idleMs)
+      this.#onControlFrame()
+    })
+    session.on('error', () => undefined)
+    session.on('close', () => this.#onGone())
+  }
+
+  #onStream(stream: ServerHttp2Stream, flags: number, fields: string[]): void {
+    const { limits } = this.context
+    this.#requests += 1
+    this.#startWindow()
+    this.#streamsInWindow += 1
+    this.deadline = Number.POSITIVE_INFINITY
+    const served = new ClientStream(stream, this)
+    this.#streams.add(served)
+    if (this.#calmed) served.refuseStream()
+    else served.begin(fields, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0)
+    if (this.#requests >= limits.requestsPerConnection) this.drain()
+  }
+
+  onStreamClose(stream: ClientStream): void {
+    this.#streams.delete(stream)
+    if (this.#streams.size > 0) return
+    const { idleMs, lingerMs } = this.context.limits
+    const ending = this.#session.closed || this.#session.destroyed
+    this.deadline = this.deadlines.in(ending ? lingerMs : idleMs)
+  }
+
+  expire(): void {
+    if (this.#streams.size > 0) this.deadline = Number.POSITIVE_INFINITY
+    else if (this.#session.closed || this.#session.destroyed) this.destroy()
+    else this.drain()
+  }
+
+  onReset(): void {
+    if (this.#session.destroyed) return
+    this.#startWindow()
+    this.#resets += 1
+    const { resets } = this.context.limits
+    if (this.#resets > resets && this.#resets * 2 > this.#streamsInWindow) {
+      this.#calm('too many streams were reset')
+    }
+  }
+
+  #onControlFrame(): void {
+    this.#startWindow()
+    this.#controlFrames += 1
+    if (this.#controlFrames > this.context.limits.controlFrames) this.#calm('too many control frames came')
+  }
+
+  #startWindow(): void {
+    if (this.deadlines.now < this.#windowEnd) return
+    this.#windowEnd = this.deadlines.now + FLOOD_WINDOW_MS
+    this.#streamsInWindow = this.#streams.size
+    this.#resets = 0
+    this.#controlFrames = 0
+  }
+
+  #calm(reason: string): void {
+    if (this.#calmed) return
+    this.#calmed = true
+    const error = new Error(reason)
+    this.context.onRequest({
+      method: '-',
+      target: '-',
+      version: '2',
+      status: 429,
+      durationMs: 0,
+      bytesIn: 0,
+      bytesOut: 0,
+      outcome: 'refused',
+      error,
+      clientAddress: this.client.address,
+      upstream: undefined,
+      traceparent: undefined,
+      requestId: undefined,
+    })
+    // Not from within nghttp2, which calls for each frame.
+    setImmediate(() => {
+      this.#session.destroy(error, constants.NGHTTP2_ENHANCE_YOUR_CALM)
+      if (!this.#gone) this.deadline = this.deadlines.in(this.context.limits.lingerMs)
+    })
+  }
+
+  #onGone(): void {
+    if (this.#gone) return
+    this.#gone = true
+    this.deadlines.delete(this)
+    this.#onClose(this)
+  }
+}
+
+function settingsOf(limits: Limits): NonNullable<Parameters<typeof performServerHandshake>[1]> {
+  return {
+    settings: {
+      maxConcurrentStreams: limits.streams,
+      initialWindowSize: limits.streamWindowBytes,
+      // Twice of what is accepted, so that a little too much gets an answer (431) and only a lot a reset.
+      maxHeaderListSize: 2 * limits.headBytes,
+      enableConnectProtocol: true,
+    },
+    maxHeaderListPairs: 2 * limits.headerCount,
+    maxSessionMemory: Math.max(1, Math.ceil(limits.sessionBytes / 1_000_000)),
+    maxSessionInvalidFrames: limits.badFrames,
+    maxSettings: 32,
+    // Applications repeat headers that should be there once; a client is told what they say.
+    strictSingleValueFields: false,
+  }
+}
