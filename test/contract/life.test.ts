@@ -106,7 +106,7 @@ forEveryContainer((subject) => {
   })
 
   line(14, 'twenty reloads leave no descriptor behind', async () => {
-    const { files } = subject.fixture
+    const [files] = subject.fixture.files ?? []
     if (files === undefined) return
     const { program, place } = await subject.startOnFiles(files)
     const at = await program.addresses()

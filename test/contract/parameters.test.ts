@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type FileSet, onFreePorts } from '@outrider/core/testing'
+import { type FileSet, onFreePorts, type WatchedFiles } from '@outrider/core/testing'
 import { expect } from 'vitest'
 import { forEveryContainer, line, type Subject } from '../support/contract.ts'
 import { type Program, until } from '../support/program.ts'
@@ -17,28 +17,13 @@ const replacements: Readonly<Record<string, (directory: string) => Place>> = {
   'renamed over': (directory) => {
     mkdirSync(join(directory, 'live'))
     return (files) => {
-      for (const [name, text] of Object.entries(files)) {
-        writeFileSync(join(directory, `${name}.new`), text)
+      for (const [name, content] of Object.entries(files)) {
+        writeFileSync(join(directory, `${name}.new`), content)
         renameSync(join(directory, `${name}.new`), join(directory, 'live', name))
       }
     }
   },
-  'Kubernetes ..data swap': (directory) => {
-    const live = join(directory, 'live')
-    mkdirSync(live)
-    return versioned(
-      live,
-      (version) => `..${version}`,
-      (version, files) => {
-        symlinkSync(version, join(live, '..data_tmp'))
-        renameSync(join(live, '..data_tmp'), join(live, '..data'))
-        for (const name of Object.keys(files)) {
-          rmSync(join(live, name), { force: true })
-          symlinkSync(join('..data', name), join(live, name))
-        }
-      },
-    )
-  },
+  'Kubernetes ..data swap': kubernetesSwap,
   'git-sync link flip': (directory) =>
     versioned(
       directory,
@@ -48,6 +33,23 @@ const replacements: Readonly<Record<string, (directory: string) => Place>> = {
         renameSync(join(directory, 'live.tmp'), join(directory, 'live'))
       },
     ),
+}
+
+function kubernetesSwap(directory: string): Place {
+  const live = join(directory, 'live')
+  mkdirSync(live)
+  return versioned(
+    live,
+    (version) => `..${version}`,
+    (version, files) => {
+      symlinkSync(version, join(live, '..data_tmp'))
+      renameSync(join(live, '..data_tmp'), join(live, '..data'))
+      for (const name of Object.keys(files)) {
+        rmSync(join(live, name), { force: true })
+        symlinkSync(join('..data', name), join(live, name))
+      }
+    },
+  )
 }
 
 /** Writes each version to a directory of its own, publishes it, then removes the one before. */
@@ -67,7 +69,7 @@ function versioned(
 }
 
 function writeAll(directory: string, files: FileSet): void {
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(directory, name), text)
+  for (const [name, content] of Object.entries(files)) writeFileSync(join(directory, name), content)
 }
 
 forEveryContainer((subject) => {
@@ -167,43 +169,58 @@ forEveryContainer((subject) => {
 
   line(4, 'its fixture has files exactly where its parameters name watched ones', () => {
     const watched = subject.container.params.filter(({ facts }) => facts.reloads).map(({ name }) => name)
-    expect(subject.fixture.files?.params ?? []).toEqual(watched)
+    const named = subject.fixture.files?.flatMap(({ params }) => params) ?? []
+    expect(named.toSorted()).toEqual(watched.toSorted())
   })
 
   for (const [way, replace] of Object.entries(replacements)) {
     line(4, `changed files are seen: ${way}; a bad one keeps the last good one and says so`, async () => {
-      const { files } = subject.fixture
-      if (files === undefined) return
-      const { good, bad, observe, params } = files
-      const directory = mkdtempSync(join(tmpdir(), 'outrider-'))
-      const place = replace(directory)
-      const env = Object.fromEntries(
-        params.map((name) => [subject.variable(name), join(directory, 'live', name)]),
-      )
-      place(good[0])
-      const program = await subject.start(env)
-      const at = await program.addresses()
-      const first = await observe(at)
-      place(good[1])
-      await until('the second files in use', async () => (await observe(at)) !== first)
-      const second = await observe(at)
-      expect(await reloaded(program)).toBe(1)
-      place(bad)
-      await until('the refusal', async () => (await reloaded(program)) === 0)
-      expect(await observe(at)).toBe(second)
-      expect(await (await program.ask('/readyz')).text()).toContain('refused')
-      expect(
-        program.events().some(({ level, msg }) => level === 'error' && String(msg).includes('not reloaded')),
-      ).toBe(true)
-      place(good[0])
-      await until(
-        'the recovery',
-        async () => (await reloaded(program)) === 1 && (await observe(at)) === first,
-      )
-      rmSync(directory, { recursive: true })
+      const [files] = subject.fixture.files ?? []
+      if (files !== undefined) await expectReloads(subject, files, replace)
     })
   }
+
+  line(
+    4,
+    'each further set of watched files is seen in a Kubernetes ..data swap, and refused when bad',
+    async () => {
+      const further = subject.fixture.files?.slice(1) ?? []
+      await Promise.all(further.map((files) => expectReloads(subject, files, kubernetesSwap)))
+    },
+  )
 })
+
+async function expectReloads(
+  subject: Subject,
+  files: WatchedFiles,
+  replace: (directory: string) => Place,
+): Promise<void> {
+  const { good, bad, observe } = files
+  const what = files.params.join(', ')
+  const directory = mkdtempSync(join(tmpdir(), 'outrider-'))
+  const place = replace(directory)
+  place(good[0])
+  const program = await subject.start(subject.filesEnv(files, join(directory, 'live')))
+  const at = await program.addresses()
+  const first = await observe(at)
+  place(good[1])
+  await until(`the second files of ${what} in use`, async () => (await observe(at)) !== first)
+  const second = await observe(at)
+  expect(await reloaded(program)).toBe(1)
+  place(bad)
+  await until(`the refusal of ${what}`, async () => (await reloaded(program)) === 0)
+  expect(await observe(at)).toBe(second)
+  expect(await (await program.ask('/readyz')).text()).toContain('refused')
+  expect(
+    program.events().some(({ level, msg }) => level === 'error' && String(msg).includes('not reloaded')),
+  ).toBe(true)
+  place(good[0])
+  await until(
+    `the recovery of ${what}`,
+    async () => (await reloaded(program)) === 1 && (await observe(at)) === first,
+  )
+  rmSync(directory, { recursive: true })
+}
 
 const secretText = (index: number): string => `s3cret-nobody-may-see-${index}`
 
@@ -223,8 +240,10 @@ async function givenTexts(subject: Subject) {
   })
 }
 
+/** 1 when the last load of all files was taken, 0 when one was refused. */
 async function reloaded(program: Program): Promise<number> {
   const text = await (await program.ask('/metrics')).text()
   expect(text).toContain('_config_last_reload_timestamp_seconds')
-  return Number(/_config_last_reload_successful\{[^}]*\} (\d)/.exec(text)?.[1])
+  const results = [...text.matchAll(/_config_last_reload_successful\{[^}]*\} (\d)/g)]
+  return Math.min(...results.map(([, result]) => Number(result)))
 }

@@ -37,7 +37,7 @@ forEveryContainer((subject) => {
     14,
     '1 000 reloads leave no growth: the second half costs no more memory than the first has',
     async () => {
-      const { files } = subject.fixture
+      const [files] = subject.fixture.files ?? []
       if (files === undefined) return
       const { program, place } = await subject.startOnFiles(files)
       const opened = descriptors(program.pid).length

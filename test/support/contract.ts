@@ -82,11 +82,17 @@ export class Subject {
     const directory = mkdtempSync(join(tmpdir(), 'outrider-'))
     this.#directories.push(directory)
     const place = (set: FileSet) => {
-      for (const [name, text] of Object.entries(set)) writeFileSync(join(directory, name), text)
+      for (const [name, content] of Object.entries(set)) writeFileSync(join(directory, name), content)
     }
     place(files.good[0])
-    const named = files.params.map((name) => [this.variable(name), join(directory, name)])
-    return { program: await this.start(Object.fromEntries(named)), place }
+    return { program: await this.start(this.filesEnv(files, directory)), place }
+  }
+
+  /** The environment with which it runs on watched files in a directory. */
+  filesEnv({ params, directory, env }: WatchedFiles, place: string): Record<string, string> {
+    const paths = params.map((name) => (name === directory ? place : join(place, name)))
+    const named = params.map((name, index) => [this.variable(name), paths[index]])
+    return { ...env, ...Object.fromEntries(named) }
   }
 }
 

@@ -89,7 +89,7 @@ export class MetricRegistry {
     ) as Metrics<M>
   }
 
-  #metric(spec: MetricSpec): Counter | Gauge | Histogram {
+  #metric(spec: MetricSpec): Counter | Gauge | Histogram | PlainHistogram {
     const base = {
       name: this.#prefix + spec.name,
       help: spec.help,
@@ -98,6 +98,8 @@ export class MetricRegistry {
     }
     if (spec.type === 'counter') return new Counter(base)
     if (spec.type === 'gauge') return new Gauge(base)
+    if (spec.labels.length === 0)
+      return new PlainHistogram(base.name, base.help, spec.buckets, this.#registry)
     return new Histogram({ ...base, buckets: [...spec.buckets] })
   }
 
@@ -114,6 +116,61 @@ export class MetricRegistry {
 
   async openMetrics(): Promise<string> {
     return toOpenMetrics(await this.text())
+  }
+}
+
+/**
+ * A histogram without labels that only counts until it is asked: the client's own looks up its labels and its buckets by
+ * name for each value, which on a data path costs as much as a system call.
+ */
+class PlainHistogram extends Histogram<string> {
+  readonly #name: string
+  readonly #help: string
+  readonly #bounds: readonly number[]
+  /** One more than there are bounds: the last one is for values above all of them. */
+  readonly #counts: number[]
+  #sum = 0
+
+  constructor(name: string, help: string, buckets: readonly number[], registry: Registry) {
+    super({ name, help, buckets: [...buckets], registers: [registry] })
+    this.#name = name
+    this.#help = help
+    this.#bounds = buckets
+    this.#counts = [...buckets, Number.POSITIVE_INFINITY].map(() => 0)
+    // The client sets its own on each object.
+    this.observe = (value: unknown) => this.#count(Number(value))
+  }
+
+  #count(value: number): void {
+    let index = 0
+    while (index < this.#bounds.length && value > (this.#bounds[index] ?? 0)) index += 1
+    this.#counts[index] = (this.#counts[index] ?? 0) + 1
+    this.#sum += value
+  }
+
+  override get(): ReturnType<Histogram<string>['get']> {
+    let total = 0
+    const values = this.#counts.map((count, index) => {
+      total += count
+      const labels = { le: String(this.#bounds[index] ?? '+Inf') }
+      return { metricName: `${this.#name}_bucket`, labels, value: total }
+    })
+    const ends = [
+      { metricName: `${this.#name}_sum`, labels: {}, value: this.#sum },
+      { metricName: `${this.#name}_count`, labels: {}, value: total },
+    ]
+    return Promise.resolve({
+      name: this.#name,
+      help: this.#help,
+      type: 'histogram',
+      aggregator: 'sum',
+      collect: () => undefined,
+      values: [...values, ...ends],
+    })
+  }
+
+  getForPromString(): ReturnType<Histogram<string>['get']> {
+    return this.get()
   }
 }
 

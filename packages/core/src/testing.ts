@@ -58,8 +58,8 @@ export interface Fixture extends AsyncDisposable {
   beginWork(at: Addresses): Promise<{ finish(): Promise<void> }>
   /** Values that contradict each other, and the text that says so (line 2). */
   readonly contradiction?: { readonly env: Readonly<Record<string, string>>; readonly says: RegExp }
-  /** Files that are watched (line 4). */
-  readonly files?: WatchedFiles
+  /** Sets of files that are watched; each watched parameter belongs to one of them (line 4). */
+  readonly files?: readonly WatchedFiles[]
   /** What can be wrong outside, each with a check that the client is answered (line 13). */
   readonly outages: readonly Outage[]
   /** Lets a peer send without limit to one that does not read; resolves with the bytes that were taken (line 14). */
@@ -69,17 +69,21 @@ export interface Fixture extends AsyncDisposable {
 }
 
 export interface WatchedFiles {
-  /** The parameters that name them. */
+  /** The watched parameters that name them, each the file that is called like it, unless there is `directory`. */
   readonly params: readonly string[]
-  /** File name to content, for two different good sets and a bad one. */
+  /** Of these the one that names the directory in which the files lie, under any names. */
+  readonly directory?: string
+  /** Its environment beside the fixture's. */
+  readonly env?: Readonly<Record<string, string>>
+  /** Two different good sets and a bad one. */
   readonly good: readonly [FileSet, FileSet]
   readonly bad: FileSet
   /** What a client sees of the set in use: different for each. */
   observe(at: Addresses): Promise<string>
 }
 
-/** Contents by parameter name. */
-export type FileSet = Readonly<Record<string, string>>
+/** Contents by file name. */
+export type FileSet = Readonly<Record<string, string | Uint8Array>>
 
 export interface Outage {
   readonly name: string

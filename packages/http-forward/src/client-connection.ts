@@ -138,7 +138,7 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
     if (this.#state === 'closed' || this.#state === 'tunnel' || this.#state === 'linger') return
     const exchange = this.#exchange
     exchange?.flushRequest()
-    this.#outbox.flush()
+    this.#outbox.flushSoon()
     this.#read(next !== 'wait' || this.#mayReadAhead())
   }
 
@@ -317,7 +317,7 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
   }
 
   flush(): boolean {
-    const open = this.#outbox.flush()
+    const open = this.#outbox.flushSoon()
     // From here on it must take something of what is written, or be given up.
     if (!open) this.#socket.setTimeout(this.#context.limits.stallMs)
     return open

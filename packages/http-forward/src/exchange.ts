@@ -77,6 +77,7 @@ export class Exchange implements ResponseSink {
   readonly #context: Context
   readonly #downstream: Downstream
   readonly #started = performance.now()
+  readonly #hasBody: boolean
   #route: Forward | undefined
   #upstream: Upstream | undefined
   #connection: UpstreamConnection | undefined
@@ -107,6 +108,7 @@ export class Exchange implements ResponseSink {
     this.request = request
     this.#context = context
     this.#downstream = downstream
+    this.#hasBody = hasBody
     this.#received = !hasBody
     this.#awaitsContinue = head.expectsContinue && hasBody
   }
@@ -216,17 +218,18 @@ export class Exchange implements ResponseSink {
   // that would be taken for the next response: on a shared connection either would reach another client.
   get #last(): boolean {
     const { method } = this.#head
-    return method === 'HEAD' || ((!this.#received || this.#bodySent) && BODY_UNEXPECTED.has(method))
+    return method === 'HEAD' || (this.#hasBody && BODY_UNEXPECTED.has(method))
   }
 
   #headText(upstream: Upstream): string {
     const head = this.#head
     const route = this.#route
+    const { method } = head
     let { kept } = head
     let start = head.startLine
     let { host } = head
-    if (head.minor === 0 || route?.target !== undefined || !start.startsWith(' /', head.method.length)) {
-      start = `${head.method} ${this.#target} HTTP/1.1\r\n`
+    if (head.minor === 0 || route?.target !== undefined || !start.startsWith(' /', method.length)) {
+      start = `${method} ${this.#target} HTTP/1.1\r\n`
       if (host !== this.request.host) {
         host = this.request.host
         kept = `Host: ${host}\r\n${without(kept, ['host'])}`
@@ -245,7 +248,7 @@ export class Exchange implements ResponseSink {
     if (this.#context.via !== undefined) lines += `Via: ${this.#downstream.version} ${this.#context.via}\r\n`
     if (head.chunked) lines += 'Transfer-Encoding: chunked\r\n'
     else if (head.contentLength >= 0) lines += `Content-Length: ${head.contentLength}\r\n`
-    else if (!BODILESS.has(head.method)) lines += 'Content-Length: 0\r\n'
+    else if (!BODILESS.has(method)) lines += 'Content-Length: 0\r\n'
     if (this.#awaitsContinue) lines += 'Expect: 100-continue\r\n'
     if (this.#upgrade) lines += `Connection: Upgrade\r\nUpgrade: ${head.upgrade}\r\n`
     else if (this.#last) lines += 'Connection: close\r\n'

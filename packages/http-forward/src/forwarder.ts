@@ -85,10 +85,12 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
   const shared = new Pool(limits, deadlines, withheldOfResponses, undefined)
   const connections = new Set<ClientConnection | ClientSession>()
   let draining = false
-  let gone: (() => void) | undefined
+  const waiting: (() => void)[] = []
 
   return {
     serve(socket, facts = {}) {
+      // Its 'close' may have been told to others already.
+      if (socket.destroyed) return
       const peer = plainAddress(socket.remoteAddress)
       const secure = 'encrypted' in socket
       const headers = facts.headers
@@ -111,7 +113,7 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
         onClose: (closed: ClientConnection | ClientSession) => {
           own?.close()
           connections.delete(closed)
-          if (connections.size === 0) gone?.()
+          if (connections.size === 0) for (const resolve of waiting.splice(0)) resolve()
         },
       }
       let connection: ClientConnection | ClientSession
@@ -120,7 +122,7 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
           ? new ClientSession(socket, facility)
           : new ClientConnection(socket, facility)
       } catch {
-        // It was gone before we had it.
+        // node:http2 takes over no socket whose system handle is gone.
         own?.close()
         socket.destroy()
         return
@@ -141,8 +143,9 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
     async drain() {
       draining = true
       for (const connection of connections) connection.drain()
-      if (connections.size > 0) await new Promise<void>((resolve) => (gone = resolve))
-      shared.closeIdle()
+      if (connections.size > 0) await new Promise<void>((resolve) => waiting.push(resolve))
+      // Shadows of requests that have ended may still be under way, and nobody waits for these.
+      shared.close()
     },
     close() {
       for (const connection of connections) connection.destroy()

@@ -100,6 +100,7 @@ export class Head {
   #codings = 0
   #headers: Map<string, string> | undefined
   #kept: string | undefined
+  #method: string | undefined
 
   constructor(isRequest: boolean, trusted = false, withheld: readonly string[] = NONE) {
     this.#isRequest = isRequest
@@ -133,7 +134,8 @@ export class Head {
   }
 
   get method(): string {
-    return this.text.slice(0, this.#methodEnd)
+    this.#method ??= methodOf(this.text, this.#methodEnd)
+    return this.#method
   }
 
   /** The request target as sent. */
@@ -497,6 +499,14 @@ export class Head {
     return 'done'
   }
 }
+
+// A piece of another string is hashed anew for each look into a set.
+function methodOf(text: string, end: number): string {
+  for (const method of COMMON_METHODS) if (method.length === end && text.startsWith(method)) return method
+  return text.slice(0, end)
+}
+
+const COMMON_METHODS = ['GET', 'POST', 'PUT', 'HEAD', 'DELETE', 'OPTIONS']
 
 const NONE: readonly string[] = []
 const VERSION = 'HTTP/1.'

@@ -89,7 +89,11 @@ export class ClientSession implements Expiring, StreamHost {
       if (this.#requests === 0) this.deadline = this.deadlines.in(this.context.limits.idleMs)
       this.#onControlFrame()
     })
-    session.on('error', () => undefined)
+    session.on('error', (error: NodeJS.ErrnoException) => {
+      // As opposed to what the system says of the connection, or the client of itself.
+      const broken = error.code?.startsWith('ERR_HTTP2') === true && error.code !== 'ERR_HTTP2_SESSION_ERROR'
+      if (broken && !this.#calmed) this.#report(400, error)
+    })
     session.on('close', () => this.#onGone())
   }
 
@@ -148,11 +152,21 @@ export class ClientSession implements Expiring, StreamHost {
     if (this.#calmed) return
     this.#calmed = true
     const error = new Error(reason)
+    this.#report(429, error)
+    // Not from within nghttp2, which calls for each frame.
+    setImmediate(() => {
+      this.#session.destroy(error, constants.NGHTTP2_ENHANCE_YOUR_CALM)
+      if (!this.#gone) this.deadline = this.deadlines.in(this.context.limits.lingerMs)
+    })
+  }
+
+  // Of the connection as a whole, for which no response says why it has ended.
+  #report(status: number, error: Error): void {
     this.context.onRequest({
       method: '-',
       target: '-',
       version: '2',
-      status: 429,
+      status,
       durationMs: 0,
       bytesIn: 0,
       bytesOut: 0,
@@ -162,11 +176,6 @@ export class ClientSession implements Expiring, StreamHost {
       upstream: undefined,
       traceparent: undefined,
       requestId: undefined,
-    })
-    // Not from within nghttp2, which calls for each frame.
-    setImmediate(() => {
-      this.#session.destroy(error, constants.NGHTTP2_ENHANCE_YOUR_CALM)
-      if (!this.#gone) this.deadline = this.deadlines.in(this.context.limits.lingerMs)
     })
   }
 

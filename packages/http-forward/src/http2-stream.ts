@@ -69,6 +69,7 @@ export class ClientStream implements Downstream, Expiring {
   #awaitsTrailers = false
   #trailers = ''
   #tunnel = false
+  #lost = false
   /** Whether the stream takes nothing more. */
   #over = false
   #sentBytes = 0
@@ -255,7 +256,7 @@ export class ClientStream implements Downstream, Expiring {
   }
 
   cut(): void {
-    this.#reset(constants.NGHTTP2_INTERNAL_ERROR)
+    this.#reset()
   }
 
   /** The fault is of one stream, and others of the connection are none the worse for it. */
@@ -283,8 +284,8 @@ export class ClientStream implements Downstream, Expiring {
     this.#stream.respond(headers, CONTENT_FOLLOWS)
     openTunnel({
       client: this.#stream,
-      // RFC 9113 8.5.
-      cutClient: () => this.#reset(constants.NGHTTP2_CONNECT_ERROR),
+      cutClient: () => this.#reset(),
+      isClientLost: () => this.#lost || this.#stream.rstCode !== constants.NGHTTP2_NO_ERROR,
       clientRest: Buffer.alloc(0),
       upstream,
       upstreamRest: rest,
@@ -293,9 +294,10 @@ export class ClientStream implements Downstream, Expiring {
     })
   }
 
-  #reset(code: number): void {
+  // By an error: node:http2 ends a stream properly before it closes it by a code, and half a response would look whole.
+  #reset(): void {
     this.#over = true
-    this.#stream.close(code)
+    this.#stream.destroy(new Error('the stream is cut'))
   }
 
   #refuse(fault: Fault): void {
@@ -366,7 +368,7 @@ export class ClientStream implements Downstream, Expiring {
   }
 
   #giveUp(error: Error): void {
-    this.#reset(constants.NGHTTP2_CANCEL)
+    this.#reset()
     const exchange = this.#exchange
     this.#exchange = undefined
     exchange?.clientLost(error)
@@ -376,6 +378,7 @@ export class ClientStream implements Downstream, Expiring {
   aborted(): void {
     if (this.#over) return
     this.#over = true
+    this.#lost = true
     const exchange = this.#exchange
     this.#exchange = undefined
     exchange?.clientLost(new Error('the client has left'))
@@ -385,7 +388,7 @@ export class ClientStream implements Downstream, Expiring {
   }
 
   closed(): void {
-    if (!this.#stream.writableFinished || !this.#answered || this.#exchange !== undefined) this.aborted()
+    if (this.#exchange !== undefined || !this.#answered) this.aborted()
     this.#over = true
     this.#host.deadlines.delete(this)
     this.#host.onStreamClose(this)

@@ -11,6 +11,7 @@ import {
   type Settings,
 } from 'node:http2'
 import type { AddressInfo, Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import { connect as connectTls, createServer, type TLSSocket } from 'node:tls'
 import { selfSigned } from '../../sidecar-https/src/self-signed.ts'
 import type { ConnectionFacts, Forwarder, ForwarderOptions, RequestReport, TunnelReport } from './index.ts'
@@ -185,8 +186,14 @@ export const FRAME = {
 } as const
 export const END_STREAM = 1
 export const END_HEADERS = 4
+const ACK = 1
 
-export function frame(type: number, flags: number, stream: number, payload: Buffer = Buffer.alloc(0)): Buffer {
+export function frame(
+  type: number,
+  flags: number,
+  stream: number,
+  payload: Buffer = Buffer.alloc(0),
+): Buffer {
   const head = Buffer.alloc(9)
   head.writeUIntBE(payload.length, 0, 3)
   head.writeUInt8(type, 3)
@@ -232,6 +239,8 @@ export class FrameClient implements Disposable {
   readonly frames: Frame[] = []
   closed = false
   #seen = Buffer.alloc(0)
+  #greeted = false
+  #acknowledge = false
 
   constructor(socket: TLSSocket) {
     this.socket = socket
@@ -254,12 +263,23 @@ export class FrameClient implements Disposable {
         payload: this.#seen.subarray(9, 9 + length),
       })
       this.#seen = this.#seen.subarray(9 + length)
+      const { type, flags } = this.frames.at(-1) ?? { type: -1, flags: 0 }
+      if (type !== FRAME.settings || (flags & ACK) !== 0) continue
+      this.#acknowledge = true
+      if (this.#greeted) this.#agree()
     }
   }
 
-  greet(settings: Buffer = Buffer.alloc(0)): void {
+  greet(): void {
     this.socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
-    this.send(frame(FRAME.settings, 0, 0, settings))
+    this.send(frame(FRAME.settings, 0, 0))
+    this.#greeted = true
+    if (this.#acknowledge) this.#agree()
+  }
+
+  #agree(): void {
+    this.#acknowledge = false
+    this.send(frame(FRAME.settings, ACK, 0))
   }
 
   send(...frames: Buffer[]): void {
@@ -296,6 +316,16 @@ export async function frameClient(port: number): Promise<FrameClient> {
   const socket = connectTls({ host: '127.0.0.1', port, rejectUnauthorized: false, ALPNProtocols: ['h2'] })
   await once(socket, 'secureConnect')
   return new FrameClient(socket)
+}
+
+/** Waits until a number has stopped growing, and gives it. */
+export async function settled(value: () => number): Promise<number> {
+  let before = -1
+  while (value() !== before) {
+    before = value()
+    await delay(200)
+  }
+  return before
 }
 
 export { constants }

@@ -32,7 +32,11 @@ export class Pool {
 
   /** The connection used last, because the application is the least likely to close that one; or a new one. */
   take(upstream: Upstream, sink: ResponseSink): UpstreamConnection {
-    const connection = this.#idle.get(upstream)?.pop()
+    let connection = this.#idle.get(upstream)?.pop()
+    while (connection?.outdated) {
+      connection.destroy()
+      connection = this.#idle.get(upstream)?.pop()
+    }
     if (connection === undefined) return this.fresh(upstream, sink, false)
     connection.begin(sink)
     return connection
@@ -59,7 +63,7 @@ export class Pool {
     const { upstream } = connection
     const idle = this.#idle.get(upstream) ?? []
     const full = idle.length >= upstream.options.idleMost
-    if (this.#closed || full || !connection.reusable || !connection.idle) {
+    if (this.#closed || full || connection.outdated || !connection.reusable || !connection.idle) {
       connection.destroy()
       return
     }
@@ -71,12 +75,6 @@ export class Pool {
   close(): void {
     this.#closed = true
     for (const connection of this.#open) connection.destroy()
-  }
-
-  /** Lets go of the unused ones. */
-  closeIdle(): void {
-    this.#closed = true
-    for (const connection of this.#open) if (connection.idle) connection.destroy()
   }
 
   #remove(connection: UpstreamConnection): void {

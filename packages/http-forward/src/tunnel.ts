@@ -7,6 +7,8 @@ export interface TunnelOptions {
   readonly client: Duplex
   /** Cuts the client's side so that it looks lost, where destroying it would look like its end. */
   readonly cutClient?: () => void
+  /** Whether the closed side of the client was lost, where the stream itself does not tell. */
+  readonly isClientLost?: () => boolean
   /** What the client has sent behind its request. */
   readonly clientRest: Buffer
   readonly upstream: Socket
@@ -25,11 +27,11 @@ export function openTunnel(options: TunnelOptions): void {
   let lost: TunnelOutcome | undefined
   let open = 2
 
-  const watch = (side: Duplex, cutOther: () => void, loss: TunnelOutcome) => {
+  const watch = (side: Duplex, cutOther: () => void, loss: TunnelOutcome, isLost: () => boolean) => {
     side.allowHalfOpen = true
     side.on('error', () => undefined)
     side.once('close', () => {
-      if (!(side.readableEnded && side.writableFinished)) {
+      if (isLost()) {
         lost ??= loss
         cutOther()
       }
@@ -53,8 +55,8 @@ export function openTunnel(options: TunnelOptions): void {
     else upstream.resetAndDestroy()
   }
   const cutClient = options.cutClient ?? (() => client.destroy())
-  watch(client, cutUpstream, 'client-lost')
-  watch(upstream, cutClient, 'upstream-lost')
+  watch(client, cutUpstream, 'client-lost', options.isClientLost ?? (() => isUnfinished(client)))
+  watch(upstream, cutClient, 'upstream-lost', () => isUnfinished(upstream))
   // A peer that has ended and waits for nothing would otherwise leave the other half open for ever.
   client.once('end', () => silent(upstream, limits.halfClosedMs, cutUpstream))
   upstream.once('end', () => silent(client, limits.halfClosedMs, cutClient))
@@ -62,6 +64,10 @@ export function openTunnel(options: TunnelOptions): void {
   if (upstreamRest.length > 0) upstream.unshift(upstreamRest)
   client.pipe(upstream)
   upstream.pipe(client)
+}
+
+function isUnfinished(side: Duplex): boolean {
+  return !(side.readableEnded && side.writableFinished)
 }
 
 /** Calls once a side has been silent for so long. */

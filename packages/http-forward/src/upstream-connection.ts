@@ -40,6 +40,8 @@ type State = 'connecting' | 'head' | 'body' | 'idle' | 'switched' | 'closed'
 /** A connection to an application: one request at a time. */
 export class UpstreamConnection implements Expiring, BodySink {
   readonly upstream: Upstream
+  /** Of the upstream when it was opened. */
+  readonly #epoch: number
   deadline: number
   /** Whether an earlier request was answered on it: then the application may close it at any moment. */
   reused = false
@@ -82,6 +84,7 @@ export class UpstreamConnection implements Expiring, BodySink {
     onClose: (connection: UpstreamConnection) => void,
   ) {
     this.upstream = upstream
+    this.#epoch = upstream.epoch
     this.#sink = sink
     this.#limits = limits
     this.#responseLimits = { ...limits, headBytes: limits.responseHeadBytes, headerCount: 4096 }
@@ -119,6 +122,11 @@ export class UpstreamConnection implements Expiring, BodySink {
     return this.#state === 'connecting'
   }
 
+  /** Whether the application was verified by material that is no longer in use. */
+  get outdated(): boolean {
+    return this.#epoch !== this.upstream.epoch
+  }
+
   get idle(): boolean {
     return this.#state === 'idle'
   }
@@ -135,7 +143,7 @@ export class UpstreamConnection implements Expiring, BodySink {
   flush(): boolean {
     // The application is given its time from the last byte on.
     if (this.#state === 'head') this.deadline = this.#deadlines.in(this.upstream.options.responseTimeoutMs)
-    return this.#outbox.flush()
+    return this.#outbox.flushSoon()
   }
 
   get writable(): boolean {

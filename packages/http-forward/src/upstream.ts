@@ -54,8 +54,10 @@ export interface Upstream {
   connect(onread?: OnReadOpts): Socket
   /** The event after which it can be used. */
   readonly ready: 'connect' | 'secureConnect'
-  /** With other TLS material for the connections that are opened from now on. Throws when it cannot be used. */
+  /** With other TLS material for the requests that begin from now on. Throws when it cannot be used. */
   useTls(tls: UpstreamTls): void
+  /** Grows with each `useTls`: connections of an earlier one serve no further request. */
+  readonly epoch: number
 }
 
 /**
@@ -106,6 +108,7 @@ function plain(name: string, authority: string, to: NetConnectOpts, options: Ups
     useTls() {
       throw new Error(`the target ${name} is not reached over TLS`)
     },
+    epoch: 0,
   }
 }
 
@@ -118,13 +121,16 @@ function secured(
 ): Upstream {
   let to: ConnectionOptions
   let session: Buffer | undefined
+  let epoch = -1
   const useTls = ({ name: expected = host, ...material }: UpstreamTls) => {
+    // Made once: each one costs memory that the garbage collector does not see (nodejs/node#66002).
+    const secureContext = createSecureContext({ ...material, minVersion: 'TLSv1.2' })
     session = undefined
+    epoch += 1
     to = {
       host,
       port: Number(url.port || 443),
-      // Made once: each one costs memory that the garbage collector does not see (nodejs/node#66002).
-      secureContext: createSecureContext({ ...material, minVersion: 'TLSv1.2' }),
+      secureContext,
       checkServerIdentity: (_, certificate) => checkServerIdentity(expected, certificate),
       ALPNProtocols: ['http/1.1'],
       ...(isIP(expected) > 0 ? {} : { servername: expected }),
@@ -147,5 +153,8 @@ function secured(
       return socket
     },
     useTls,
+    get epoch() {
+      return epoch
+    },
   }
 }

@@ -5,9 +5,15 @@ import { xfcc } from './client-cert-header.ts'
 import type { HandshakeOutcome } from './handshake.ts'
 import { type Identity, readIdentity } from './identity.ts'
 import { type ProxyAddress, type ProxyHeader, proxyHeaderV2 } from './proxy-protocol.ts'
+import type { ClientAuthorities } from './tls-server.ts'
+
+interface ClientRules extends Pick<ClientAuthorities, 'ca'> {
+  readonly mode: 'optional' | 'required'
+  readonly allow: Allow
+}
 
 export interface AccessOptions {
-  readonly clientAuth?: { readonly mode: 'optional' | 'required'; readonly allow: Allow }
+  readonly clientAuth?: ClientRules
   readonly identityHeader?: string
   readonly proxySend?: boolean
 }
@@ -37,7 +43,7 @@ export function createAccess({
       if (known !== undefined && 'outcome' in known) return known
       return {
         ...(address !== undefined && { address }),
-        ...(known && { headers: { [identityHeader]: described(known, clientAuth?.allow) } }),
+        ...(known && { headers: { [identityHeader]: described(known, clientAuth) } }),
         ...(proxySend && { preamble: preambleOf(socket, proxy, known) }),
       }
     },
@@ -45,19 +51,20 @@ export function createAccess({
 }
 
 // Of a key that is pinned only the key is known: its owner may write any names beside it.
-const described = (identity: Identity, allow: Allow | undefined): string =>
-  allow?.needsChain === false ? `Hash=${identity.fingerprint256}` : xfcc(identity)
+const described = (identity: Identity, rules: ClientRules | undefined): string =>
+  rules !== undefined && needsChain(rules) ? xfcc(identity) : `Hash=${identity.fingerprint256}`
 
-function identify(
-  socket: TLSSocket,
-  { mode, allow }: NonNullable<AccessOptions['clientAuth']>,
-): Identity | Refusal | undefined {
+// With authorities a pin does not excuse from their verification, nor from their revocation lists.
+const needsChain = ({ allow, ca }: ClientRules): boolean => allow.needsChain || ca !== undefined
+
+function identify(socket: TLSSocket, rules: ClientRules): Identity | Refusal | undefined {
+  const { mode, allow } = rules
   const certificate = socket.getPeerX509Certificate()
   if (certificate === undefined) {
     if (mode === 'optional') return undefined
     return { outcome: 'no-certificate', error: new Error('the client has shown no certificate') }
   }
-  if (allow.needsChain && !socket.authorized) {
+  if (needsChain(rules) && !socket.authorized) {
     const reason = `the certificate of the client is not accepted: ${socket.authorizationError}`
     return { outcome: 'bad-certificate', error: new Error(reason) }
   }
@@ -68,7 +75,7 @@ function identify(
     return { outcome: 'bad-certificate', error: error instanceof Error ? error : new Error(String(error)) }
   }
   // OpenSSL checks no times again when a session is resumed.
-  if (allow.needsChain && identity.notAfter.getTime() < Date.now()) {
+  if (needsChain(rules) && identity.notAfter.getTime() < Date.now()) {
     return { outcome: 'bad-certificate', error: new Error('the certificate of the client has ended') }
   }
   const decision = allow(identity)

@@ -53,6 +53,19 @@ export function inspectKeyPair(pair: KeyPair): CertificateInfo {
   }
 }
 
+/**
+ * Checks the PEM of authorities that peers are verified by. Throws an Error when there is none in it or one that is
+ * malformed: OpenSSL passes over what it cannot read, and would then trust fewer or nobody.
+ */
+export function checkAuthorities(pem: Buffer | string): void {
+  try {
+    readChain(pem.toString())
+  } catch (error) {
+    throw new Error(`the authorities cannot be used: ${error instanceof Error ? error.message : error}`)
+  }
+}
+
+/** Gives the first of the certificates, all of which can be read. */
 function readChain(pem: string): X509Certificate {
   if (pem.trim() === '') throw new Error('the certificate is empty: a PEM file is needed')
   const blocks = pem.match(CERTIFICATE) ?? []

@@ -496,6 +496,7 @@ export default defineContainer({
       connections: params.maxConnections || Number.POSITIVE_INFINITY,
       connectionsPerAddress: params.maxConnectionsPerAddress || Number.POSITIVE_INFINITY,
       requestsPerConnection: params.maxRequests || Number.POSITIVE_INFINITY,
+      streams: params.maxStreams,
     }
     const requests = new RequestTally()
     const onRequest = (report: RequestReport): void => {
@@ -551,6 +552,8 @@ export default defineContainer({
     // What changed while the listener was being opened.
     running.useCertificates(certificates)
     if (params.clientAuth !== 'off') running.useAuthorities(authorities)
+    if (targetFiles.length > 0) running.useTargetTls(targetTls)
+    if (ticketKeys !== undefined) running.useTicketKeys(ticketKeys)
     const redirect =
       params.redirect &&
       (await startRedirect({
@@ -584,18 +587,22 @@ export default defineContainer({
   },
 })
 
-/** Counts requests between two scrapes: a labelled counter costs more than a tenth of forwarding a request. */
+/** Counts requests between two scrapes: a labelled counter costs a tenth of what forwarding a request does. */
 class RequestTally {
-  readonly #counts = new Map<string, { code: string; outcome: string; count: number }>()
+  /** By outcome, then by class of status. */
+  readonly #counts = new Map<string, number[]>()
   readonly #refusals = new Map<number, number>()
   #bytesIn = 0
   #bytesOut = 0
 
   add({ status, outcome, bytesIn, bytesOut }: RequestReport): void {
-    const code = CLASSES[Math.floor(status / 100)] ?? 'other'
-    const entry = this.#counts.get(code + outcome)
-    if (entry === undefined) this.#counts.set(code + outcome, { code, outcome, count: 1 })
-    else entry.count += 1
+    let classes = this.#counts.get(outcome)
+    if (classes === undefined) {
+      classes = CLASSES.map(() => 0)
+      this.#counts.set(outcome, classes)
+    }
+    const index = status < 600 ? Math.floor(status / 100) : 0
+    classes[index] = (classes[index] ?? 0) + 1
     if (outcome === 'refused') this.#refusals.set(status, (this.#refusals.get(status) ?? 0) + 1)
     this.#bytesIn += bytesIn
     this.#bytesOut += bytesOut
@@ -606,7 +613,11 @@ class RequestTally {
     refusal: (status: string, count: number) => void,
     content: (bytesIn: number, bytesOut: number) => void,
   ): void {
-    for (const { code, outcome, count } of this.#counts.values()) request(code, outcome, count)
+    for (const [outcome, classes] of this.#counts) {
+      for (const [index, count] of classes.entries()) {
+        if (count > 0) request(CLASSES[index] ?? 'other', outcome, count)
+      }
+    }
     for (const [status, count] of this.#refusals) refusal(String(status), count)
     content(this.#bytesIn, this.#bytesOut)
     this.#counts.clear()

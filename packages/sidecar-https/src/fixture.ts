@@ -1,15 +1,21 @@
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { request } from 'node:https'
+import { createServer as createHttpsServer, request } from 'node:https'
 import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from 'node:net'
-import { connect, type TLSSocket } from 'node:tls'
-import type { Addresses, Fixture, MakeFixture, Outage } from '@outrider/core/testing'
-import { selfSigned } from './index.ts'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
+import type { Addresses, FileSet, Fixture, MakeFixture, Outage, WatchedFiles } from '@outrider/core/testing'
+import { type KeyPair, selfSigned } from './index.ts'
+import { createCa } from './test-ca.ts'
 
 /** What the contract tests of this container stand on: a real application and a real client. */
 export const fixture: MakeFixture = async () => {
   const app = new LegacyApplication()
-  await app.listen()
+  const securedApp = new LocalServer(createHttpsServer(SECURED_APP, sayClient))
+  await Promise.all([app.listen(), securedApp.listen()])
   const broken = brokenApplications.map(({ serve }) => new LocalServer(createTcpServer(serve)))
   await Promise.all(broken.map((server) => server.listen()))
   return {
@@ -31,12 +37,14 @@ export const fixture: MakeFixture = async () => {
         },
       }
     },
-    files: {
-      params: ['cert', 'key'],
-      good: [certificateFor('one.test'), certificateFor('two.test')],
-      bad: { cert: 'this is no certificate', key: 'nor is this a key' },
-      observe: async (at) => (await handshake(at)).subjectaltname ?? '',
-    },
+    files: [
+      certificateFiles,
+      pkcs12Files(),
+      directoryFiles,
+      clientFiles,
+      targetFiles(securedApp),
+      ticketKeyFiles,
+    ],
     outages: [
       ...brokenApplications.map(({ name, check }, index) => ({
         name,
@@ -65,9 +73,99 @@ export const fixture: MakeFixture = async () => {
     },
     hostile: ['GET / HTTP/1.1\r\nHost: x\r\n\r\n', Buffer.from('16030100ff010000fb0303ffff', 'hex')],
     async [Symbol.asyncDispose]() {
-      await Promise.all([app, ...broken].map((server) => server[Symbol.asyncDispose]()))
+      await Promise.all([app, securedApp, ...broken].map((server) => server[Symbol.asyncDispose]()))
     },
   } satisfies Fixture
+}
+
+const ca = createCa('fixture')
+const servedName = async (at: Addresses): Promise<string> => (await handshake(at)).subjectaltname ?? ''
+
+const certificateFiles: WatchedFiles = {
+  params: ['cert', 'key'],
+  good: [certificateFor('one.test'), certificateFor('two.test')],
+  bad: { cert: 'this is no certificate', key: 'nor is this a key' },
+  observe: servedName,
+}
+
+const pkcs12Files = (): WatchedFiles => ({
+  params: ['pkcs12'],
+  env: { SIDECAR_HTTPS_PKCS12_PASSWORD: 'pkcs12-password' },
+  good: [pkcs12Of(certificateFor('one.test')), pkcs12Of(certificateFor('two.test'))],
+  bad: { pkcs12: 'this is no PKCS#12 file' },
+  observe: servedName,
+})
+
+const directoryFiles: WatchedFiles = {
+  params: ['certs'],
+  directory: 'certs',
+  good: [pemOf(certificateFor('one.test')), pemOf(certificateFor('two.test'))],
+  bad: { 'some.crt': certificateFor('three.test').cert, 'some.key': 'this is no key' },
+  observe: servedName,
+}
+
+const clientAuthorities = [createCa('one'), createCa('two')] as const
+const clients = clientAuthorities.map((authority) => authority.issue({ cn: 'client', client: true }))
+
+const clientFiles: WatchedFiles = {
+  params: ['clientCa', 'clientCrl'],
+  env: { SIDECAR_HTTPS_CLIENT_AUTH: 'required', SIDECAR_HTTPS_ALLOW_ALL: 'true' },
+  good: [
+    { clientCa: clientAuthorities[0].cert, clientCrl: clientAuthorities[0].crl([]) },
+    { clientCa: clientAuthorities[1].cert, clientCrl: clientAuthorities[1].crl([]) },
+  ],
+  bad: { clientCa: 'this is no certificate', clientCrl: clientAuthorities[0].crl([]) },
+  async observe(at) {
+    const letIn = await Promise.all(
+      clients.map(({ cert, key }) =>
+        get(at, '/', { cert, key }).then(
+          () => 'in',
+          () => 'out',
+        ),
+      ),
+    )
+    return letIn.join()
+  },
+}
+
+const ticketKeyFiles: WatchedFiles = {
+  params: ['ticketKeys'],
+  good: [{ ticketKeys: Buffer.alloc(48, 1) }, { ticketKeys: Buffer.alloc(48, 2) }],
+  bad: { ticketKeys: 'these are not 48 bytes' },
+  observe: async (at) => {
+    const socket = connect({ ...tcp(at), rejectUnauthorized: false, maxVersion: 'TLSv1.2' })
+    await once(socket, 'secureConnect')
+    // Tickets begin with the name of their key.
+    const name = socket.getTLSTicket()?.toString('hex', 0, 16)
+    socket.destroy()
+    return name ?? ''
+  },
+}
+
+const SECURED_APP = {
+  ...ca.issue({ ip: ['127.0.0.1'] }),
+  ca: ca.cert,
+  requestCert: true,
+  rejectUnauthorized: false,
+}
+
+function sayClient({ socket }: IncomingMessage, response: ServerResponse): void {
+  const { subject } = (socket as TLSSocket).getPeerCertificate()
+  response.end(String(subject?.CN))
+}
+
+function targetFiles(app: LocalServer): WatchedFiles {
+  const shown = (cn: string): FileSet => {
+    const { cert, key } = ca.issue({ cn, client: true })
+    return { targetCa: ca.cert, targetCert: cert, targetKey: key }
+  }
+  return {
+    params: ['targetCa', 'targetCert', 'targetKey'],
+    env: { SIDECAR_HTTPS_TARGET: app.origin.replace('http:', 'https:') },
+    good: [shown('one'), shown('two')],
+    bad: { ...shown('three'), targetCa: 'this is no certificate' },
+    observe: async (at) => (await get(at, '/')).body,
+  }
 }
 
 /** A server of any kind on loopback that can be closed with its connections. */
@@ -181,6 +279,24 @@ function certificateFor(name: string): Record<'cert' | 'key', string> {
   return selfSigned({ names: [name] })
 }
 
+function pemOf({ cert, key }: Record<'cert' | 'key', string>): FileSet {
+  return { 'some.crt': cert, 'some.key': key }
+}
+
+function pkcs12Of({ cert, key }: KeyPair): FileSet {
+  const directory = mkdtempSync(join(tmpdir(), 'fixture-'))
+  try {
+    writeFileSync(join(directory, 'both.pem'), `${key}${cert}`)
+    const passwords = ['-passout', 'pass:pkcs12-password']
+    execFileSync('openssl', ['pkcs12', '-export', '-in', 'both.pem', '-out', 'both.p12', ...passwords], {
+      cwd: directory,
+    })
+    return { pkcs12: readFileSync(join(directory, 'both.p12')) }
+  } finally {
+    rmSync(directory, { recursive: true })
+  }
+}
+
 function tcp({ https }: Addresses): { host: string; port: number } {
   if (https === undefined || 'path' in https) throw new Error('the fixture speaks TCP')
   return { host: https.host, port: https.port }
@@ -192,9 +308,10 @@ interface Opened {
   readonly ended: Promise<string>
 }
 
-function open(at: Addresses, path: string): Promise<Opened> {
+function open(at: Addresses, path: string, options: ConnectionOptions = {}): Promise<Opened> {
+  const asked = { ...tcp(at), path, rejectUnauthorized: false, agent: false, ...options }
   return new Promise((resolve, reject) => {
-    const outgoing = request({ ...tcp(at), path, rejectUnauthorized: false, agent: false }, (response) => {
+    const outgoing = request(asked, (response) => {
       let body = ''
       const ended = new Promise<string>((done, cut) => {
         response.on('end', () => done(body))
@@ -209,8 +326,12 @@ function open(at: Addresses, path: string): Promise<Opened> {
   })
 }
 
-async function get(at: Addresses, path: string): Promise<{ status: number | undefined; body: string }> {
-  const { response, ended } = await open(at, path)
+async function get(
+  at: Addresses,
+  path: string,
+  options: ConnectionOptions = {},
+): Promise<{ status: number | undefined; body: string }> {
+  const { response, ended } = await open(at, path, options)
   return { status: response.statusCode, body: await ended }
 }
 

@@ -14,7 +14,7 @@ import { type ListenAddress, listen } from '@outrider/listen'
 import { type Access, createAccess } from './access.ts'
 import { Admission } from './admission.ts'
 import type { Allow } from './allow.ts'
-import type { CertificateInfo, KeyPair } from './certificate.ts'
+import { type CertificateInfo, checkAuthorities, type KeyPair } from './certificate.ts'
 import { allClosed } from './closed.ts'
 import { type HandshakeOutcome, type HandshakeReport, outcomeOf } from './handshake.ts'
 import { LIMITS, type Limits } from './limits.ts'
@@ -161,8 +161,9 @@ class TlsSidecar implements HttpsSidecar {
       handshakeMs: limits.handshakeMs,
     })
     const upstream = this.#upstream
+    const route = { upstream }
     this.#forwarder = createForwarder({
-      route: () => ({ upstream }),
+      route: () => route,
       limits,
       withheld: [options.identityHeader ?? 'X-Forwarded-Client-Cert'],
       ...(options.trusted && { trusted: options.trusted }),
@@ -226,6 +227,7 @@ class TlsSidecar implements HttpsSidecar {
   }
 
   useTargetTls(tls: UpstreamTls): void {
+    if (tls.ca !== undefined) checkAuthorities(tls.ca)
     this.#upstream.useTls(tls)
   }
 
@@ -337,6 +339,7 @@ class TlsSidecar implements HttpsSidecar {
 
 function upstreamOf(options: HttpsSidecarOptions, limits: Limits): Upstream {
   const text = String(options.target)
+  if (options.targetTls?.ca !== undefined) checkAuthorities(options.targetTls.ca)
   const tcp = options.mode === 'tcp' && text.startsWith('tcp://')
   return createUpstream(tcp ? `http${text.slice('tcp'.length)}` : options.target, {
     responseTimeoutMs: options.responseTimeoutMs,

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type OutgoingHttpHeaders, type RequestListener } from 'node:http'
+import { connect as connectHttp2, type IncomingHttpHeaders } from 'node:http2'
 import { type RequestOptions, request } from 'node:https'
 import {
   type AddressInfo,
@@ -8,11 +9,12 @@ import {
   type Server,
   type Socket,
 } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
 import { Worker } from 'node:worker_threads'
 import type { HandshakeReport } from './handshake.ts'
-import type { CertificateInfo, ListenAddress, RequestReport, TunnelReport } from './index.ts'
+import type { CertificateInfo, ListenAddress, PipeReport, RequestReport, TunnelReport } from './index.ts'
 import { selfSigned } from './self-signed.ts'
 import { type HttpsSidecar, type HttpsSidecarOptions, startHttpsSidecar } from './sidecar.ts'
 
@@ -26,6 +28,7 @@ export interface World extends AsyncDisposable {
   port: number
   requests: RequestReport[]
   tunnels: TunnelReport[]
+  pipes: PipeReport[]
   handshakes: HandshakeReport[]
   handshakeErrors: NodeJS.ErrnoException[]
   certificates: CertificateInfo[]
@@ -37,6 +40,7 @@ export async function startWorld(app: Application, tuning: Tuning = {}): Promise
   const world = {
     requests: [] as RequestReport[],
     tunnels: [] as TunnelReport[],
+    pipes: [] as PipeReport[],
     handshakes: [] as HandshakeReport[],
     handshakeErrors: [] as NodeJS.ErrnoException[],
     certificates: [] as CertificateInfo[],
@@ -44,11 +48,12 @@ export async function startWorld(app: Application, tuning: Tuning = {}): Promise
   const sidecar = await startHttpsSidecar({
     listen: { host: '127.0.0.1', port: 0 },
     target: app.target,
-    certificate: CERTIFICATE,
+    ...(tuning.certificates === undefined && { certificate: CERTIFICATE }),
     responseTimeoutMs: 10_000,
     connectTimeoutMs: 5_000,
     onRequest: (report) => world.requests.push(report),
     onTunnel: (report) => world.tunnels.push(report),
+    onPipe: (report) => world.pipes.push(report),
     onHandshake: (report) => {
       world.handshakes.push(report)
       if (report.error !== undefined) world.handshakeErrors.push(report.error)
@@ -80,6 +85,16 @@ export async function startWorld(app: Application, tuning: Tuning = {}): Promise
 export async function reports(world: World, count = 1): Promise<RequestReport[]> {
   await until(() => world.requests.length >= count, `${count} reports`)
   return world.requests
+}
+
+/** How connections have begun, once there are so many. */
+export async function outcomes(world: World, count = 1): Promise<string[]> {
+  const told = () => world.handshakes.map(({ outcome }) => outcome)
+  await until(
+    () => world.handshakes.length >= count,
+    () => `${count} handshakes after ${told()}`,
+  )
+  return told()
 }
 
 export function portOf(sidecar: HttpsSidecar): number {
@@ -235,6 +250,26 @@ export async function open(
   outgoing.end(body)
   const [response] = (await once(outgoing, 'response')) as [IncomingMessage]
   return response
+}
+
+/** The same by HTTP/2. */
+export async function askHttp2(
+  port: number,
+  headers: OutgoingHttpHeaders = {},
+  options: ConnectionOptions = {},
+): Promise<{ status: number; body: string }> {
+  const session = connectHttp2(`https://127.0.0.1:${port}`, { rejectUnauthorized: false, ...options })
+  try {
+    const failed = once(session, 'close').then(() => Promise.reject(new Error('the connection was closed')))
+    const stream = session.request({ ':path': '/', ...headers })
+    const [[head]] = (await Promise.race([Promise.all([once(stream, 'response')]), failed])) as [
+      [IncomingHttpHeaders & { ':status'?: number }],
+    ]
+    failed.catch(() => undefined)
+    return { status: head[':status'] ?? 0, body: await text(stream) }
+  } finally {
+    session.destroy()
+  }
 }
 
 /** A TLS connection whose handshake is done, and what has come on it. */

@@ -7,7 +7,7 @@ import {
   type Server,
   type TLSSocket,
 } from 'node:tls'
-import type { CertificateInfo, KeyPair } from './certificate.ts'
+import { type CertificateInfo, checkAuthorities, type KeyPair } from './certificate.ts'
 import type { NamedPair } from './certificate-directory.ts'
 import { type CertificateStore, createCertificateStore } from './certificate-store.ts'
 import { UnknownName } from './handshake.ts'
@@ -81,6 +81,7 @@ export class TlsServer {
 
   constructor(options: TlsServerOptions) {
     this.#options = options
+    if (options.authorities?.ca !== undefined) checkAuthorities(options.authorities.ca)
     this.#certificates = options.certificates
     this.#authorities = options.authorities
     this.#store = this.#newStore()
@@ -130,6 +131,7 @@ export class TlsServer {
 
   /** Sessions of before are not resumed: their clients are not asked again. Throws as `useCertificates`. */
   useAuthorities(authorities: ClientAuthorities): void {
+    if (authorities.ca !== undefined) checkAuthorities(authorities.ca)
     const before = this.#authorities
     this.#authorities = authorities
     try {
