@@ -1,5 +1,6 @@
-import { stat, writeFile } from 'node:fs/promises'
-import { join, relative } from 'node:path'
+import { existsSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { licenseDocument, packageFolder, packageLicense } from './licenses.ts'
@@ -10,10 +11,11 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const BANNER =
   "import { createRequire as bundleRequire } from 'node:module';const require = bundleRequire(import.meta.url);"
 
-/** A container's program as one file. */
+/** A container's program as one file, and another one of what its threads run. */
 export interface Bundle {
-  /** Path of main.js; licenses.txt is beside it. */
+  /** Path of main.js; licenses.txt is beside it, and worker.js if there is one. */
   file: string
+  /** Of the programs together. */
   bytes: number
   /** The npm packages inside, by folder. */
   packages: string[]
@@ -25,15 +27,15 @@ export async function bundleContainer(name: string): Promise<Bundle> {
 }
 
 /**
- * Bundles a program with everything that it imports into `<directory>/main.js`, and the licences of the npm packages
- * that really are inside into `<directory>/licenses.txt`.
+ * Bundles a program with everything that it imports into `<directory>/main.js`, a `worker.ts` beside it likewise into
+ * `<directory>/worker.js`, and the licences of the npm packages that really are inside into `<directory>/licenses.txt`.
  * @throws Error when something cannot be resolved, or a package has no licence text
  */
 export async function bundle(entry: string, directory: string): Promise<Bundle> {
-  const file = join(directory, 'main.js')
+  const worker = join(dirname(entry), 'worker.ts')
   const { metafile } = await build({
-    entryPoints: [entry],
-    outfile: file,
+    entryPoints: { main: entry, ...(existsSync(worker) && { worker }) },
+    outdir: directory,
     absWorkingDir: ROOT,
     bundle: true,
     format: 'esm',
@@ -49,12 +51,14 @@ export async function bundle(entry: string, directory: string): Promise<Bundle> 
     metafile: true,
     logLevel: 'silent',
   })
-  const inputs = Object.values(metafile.outputs).flatMap((output) => Object.entries(output.inputs))
+  const outputs = Object.values(metafile.outputs)
+  const inputs = outputs.flatMap((output) => Object.entries(output.inputs))
   const contained = inputs
     .filter(([, { bytesInOutput }]) => bytesInOutput > 0)
     .map(([path]) => packageFolder(path))
   const packages = [...new Set(contained)].filter((folder) => folder !== undefined).sort()
   const licenses = await Promise.all(packages.map((folder) => packageLicense(join(ROOT, folder))))
   await writeFile(join(directory, 'licenses.txt'), licenseDocument(licenses))
-  return { file: relative(ROOT, file), bytes: (await stat(file)).size, packages }
+  const bytes = outputs.reduce((sum, output) => sum + output.bytes, 0)
+  return { file: relative(ROOT, join(directory, 'main.js')), bytes, packages }
 }

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -189,6 +189,35 @@ describe('a bundle with express', () => {
     const titles = licenses.split('\n').map((line) => line.slice(0, line.indexOf(' ')))
     expect(names.filter((name) => !titles.includes(name))).toEqual([])
     expect(licenses).not.toContain('iconv-lite')
+  })
+})
+
+describe('a bundle of a program with threads', () => {
+  test('has their program beside its own', async () => {
+    await using folder = await scratchFolder()
+    const sources = {
+      'main.ts': `
+        import { once } from 'node:events'
+        import { Worker } from 'node:worker_threads'
+        import { greeting } from './shared.ts'
+        export const said = async () => {
+          const [words] = await once(new Worker(new URL('./worker.js', import.meta.url)), 'message')
+          return greeting + words
+        }`,
+      'worker.ts': `
+        import { parentPort } from 'node:worker_threads'
+        import { greeting } from './shared.ts'
+        parentPort?.postMessage(greeting.toUpperCase())`,
+      'shared.ts': "export const greeting: string = 'hello'",
+    }
+    for (const [name, text] of Object.entries(sources)) await writeFile(join(folder.path, name), text)
+    const { bytes } = await bundle(join(folder.path, 'main.ts'), join(folder.path, 'out'))
+    const { said } = await import(pathToFileURL(join(folder.path, 'out/main.js')).href)
+    expect(await said()).toBe('helloHELLO')
+    const sizes = ['main.js', 'worker.js'].map(
+      async (file) => (await stat(join(folder.path, 'out', file))).size,
+    )
+    expect((await Promise.all(sizes)).reduce((a, b) => a + b)).toBe(bytes)
   })
 })
 

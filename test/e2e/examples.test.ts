@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { request } from 'node:https'
 import { promisify } from 'node:util'
-import { afterEach, describe, expect } from 'vitest'
+import { afterEach, beforeAll, describe, expect } from 'vitest'
 import { type Document, parseAllDocuments } from 'yaml'
 import { line } from '../support/contract.ts'
 import { until } from '../support/program.ts'
@@ -12,8 +12,16 @@ const execute = promisify(execFile)
 const run = async (command: string, ...args: string[]): Promise<string> =>
   (await execute(command, args)).stdout
 
+/** Runs a command in a container of the example, named as in its files; resolves with what it prints. */
+type In = (container: string, ...command: string[]) => Promise<string>
+
+interface Story {
+  readonly images: string[]
+  readonly check: (within: In) => Promise<void>
+}
+
 /** What a client of each story sees; the very files of `examples/` are run. */
-const stories: Readonly<Record<string, { images: string[]; check: () => Promise<void> }>> = {
+const stories: Readonly<Record<string, Story>> = {
   'legacy-https': {
     images: ['node:24-bookworm-slim', 'outrider/sidecar-https:latest'],
     check: async () => {
@@ -21,6 +29,31 @@ const stories: Readonly<Record<string, { images: string[]; check: () => Promise<
         get('https://127.0.0.1:8443/story').catch(() => false),
       )
       expect(body).toMatch(/^Hello from \/story, asked over https by /)
+    },
+  },
+  'mutual-tls': {
+    images: ['node:24-bookworm-slim', 'outrider/sidecar-https:latest', 'outrider-example/tools:latest'],
+    check: async (within) => {
+      const call = (...args: string[]) => within('client', 'call.sh', ...args)
+      const shop =
+        /^Hello from \/story, asked by Hash=[0-9a-f]{64};Subject="CN=shop";DNS=shop\.example\.com\n$/
+      const seen = () => call('shop', '/story').catch(() => false as const)
+      expect(await until('the client that a DNS name lets in', seen)).toMatch(shop)
+      const reports = await call('reports', '/story')
+      expect(reports).toContain(';URI=spiffe://example.org/ns/office/sa/reports\n')
+      expect(await call('shop', '/story', '--header', 'X-Forwarded-Client-Cert: Subject="CN=admin"')).toMatch(
+        shop,
+      )
+
+      // The connection ends, in one of the ways that curl has names for, and there is no answer of any status (22).
+      const refused = /curl: \((16|18|35|52|55|56|92)\) /
+      await expect(call('stranger', '/story')).rejects.toThrow(refused)
+      const without = 'curl --silent --show-error --cacert /clients/ca.crt $SERVER/story'
+      await expect(within('client', 'sh', '-c', without)).rejects.toThrow(refused)
+
+      const metrics = await within('client', 'sh', '-c', 'curl --silent $ADMIN/metrics')
+      expect(metrics).toContain('_handshakes_total{outcome="denied"} 1\n')
+      expect(metrics).toContain('_handshakes_total{outcome="no-certificate"} 1\n')
     },
   },
 }
@@ -32,30 +65,35 @@ line(20, 'every example has a story here, and every container an example', async
     expect(used).toContain(`outrider/${container.name}:latest`)
 })
 
-line(20, 'the application of legacy-https is the same by compose and as a pod', () => {
-  const [configMap] = parseAllDocuments(readFileSync(inRoot('examples/legacy-https/pod.yaml'), 'utf8'))
-  const { data } = (configMap as Document).toJS() as { data: Record<string, string> }
-  expect(data['app.js']).toBe(readFileSync(inRoot('examples/legacy-https/app.js'), 'utf8'))
-})
+for (const name of Object.keys(stories)) {
+  line(20, `the application of ${name} is the same by compose and as a pod`, () => {
+    const [configMap] = parseAllDocuments(readFileSync(inRoot('examples', name, 'pod.yaml'), 'utf8'))
+    const { data } = (configMap as Document).toJS() as { data: Record<string, string> }
+    expect(data['app.js']).toBe(readFileSync(inRoot('examples', name, 'app.js'), 'utf8'))
+  })
+}
 
 for (const [name, { images, check }] of Object.entries(stories)) {
   const folder = inRoot('examples', name)
 
+  const compose = (...args: string[]) => run('docker', 'compose', '--project-directory', folder, ...args)
+
   describe(`example ${name}`, () => {
+    beforeAll(() => compose('build'))
     afterEach(async () => {
-      await run('docker', 'compose', '--project-directory', folder, 'down', '--volumes', '--timeout', '20')
+      await compose('down', '--volumes', '--timeout', '20')
       await run('podman', 'kube', 'down', `${folder}/pod.yaml`).catch(() => '')
     })
 
     line(20, 'it runs by docker compose up', async () => {
-      await run('docker', 'compose', '--project-directory', folder, 'up', '--detach')
-      await check()
+      await compose('up', '--detach')
+      await check((container, ...command) => compose('exec', '-T', container, ...command))
     })
 
     line(20, 'its pod.yaml runs as a real pod', async () => {
       for (const image of images) await copyToPodman(image)
       await run('podman', 'kube', 'play', `${folder}/pod.yaml`)
-      await check()
+      await check((container, ...command) => run('podman', 'exec', `${name}-${container}`, ...command))
     })
   })
 }

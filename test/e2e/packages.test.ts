@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -55,6 +55,24 @@ it('a module from npm works without container and without core', () => {
   expect(output).toContain('express loaded: false')
 })
 
+it('a module from npm finds the program of its threads', () => {
+  const script = `
+    import { selfSigned } from '@outrider/sidecar-https'
+    import { startHttpsWorkers } from '@outrider/sidecar-https/workers'
+    const sidecar = await startHttpsWorkers({
+      listen: { host: '127.0.0.1', port: 0 },
+      target: 'http://127.0.0.1:9',
+      certificate: selfSigned({ names: ['localhost'] }),
+      connectTimeoutMs: 1000,
+      responseTimeoutMs: 1000,
+    }, 2)
+    console.log('threads:', sidecar.accepted.length)
+    await sidecar.drain()
+  `
+  writeFileSync(join(consumer, 'threads.mjs'), script)
+  expect(inConsumer(process.execPath, 'threads.mjs')).toBe('threads: 2\n')
+})
+
 it('the outrider command from npm runs a container', () => {
   expect(inConsumer('npx', 'outrider', 'list')).toContain('sidecar-https')
   expect(inConsumer('npx', 'outrider', 'sidecar-https', '--print', 'schema')).toContain(
@@ -62,12 +80,12 @@ it('the outrider command from npm runs a container', () => {
   )
 })
 
-it('the declarations of the packages type-check in a strict project', () => {
+it('the declarations of the packages type-check in a strict project, and so do the examples in their notes', () => {
   cpSync(inRoot('tsconfig.base.json'), join(consumer, 'base.json'))
   const config = {
     extends: './base.json',
     compilerOptions: { noEmit: true, skipLibCheck: false, types: [] },
-    files: ['use.ts'],
+    files: ['use.ts', 'notes.ts', 'readme.ts'],
   }
   writeFileSync(join(consumer, 'tsconfig.json'), JSON.stringify(config))
   writeFileSync(
@@ -79,10 +97,22 @@ it('the declarations of the packages type-check in a strict project', () => {
      export const ms: number = duration.kind.parse('10s')
      export const drain = (sidecar: HttpsSidecar): Promise<void> => sidecar.drain()`,
   )
+  const pems = ['certificatePem', 'keyPem', 'shopPem', 'shopKeyPem', 'authoritiesPem', 'crlPem']
+  const given = `declare const ${pems.map((name) => `${name}: string`).join(', ')}
+     declare const renewed: { cert: string; key: string }\n`
+  writeFileSync(join(consumer, 'notes.ts'), given + codeIn('packages/sidecar-https/NOTES.md'))
+  writeFileSync(join(consumer, 'readme.ts'), codeIn('README.md'))
   execFileSync('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', '@types/node@24'], {
     cwd: consumer,
     stdio: 'pipe',
   })
   const tsc = inRoot('node_modules/.bin/tsc')
-  expect(() => inConsumer(tsc, '-p', '.', '--types', 'node')).not.toThrow()
+  expect(inConsumer(tsc, '-p', '.', '--types', 'node')).toBe('')
 })
+
+/** The first example of TypeScript in a page. */
+function codeIn(page: string): string {
+  const [, code] = /^```ts\n(.*?)^```$/ms.exec(readFileSync(inRoot(page), 'utf8')) ?? []
+  if (code === undefined) throw new Error(`${page} has no example`)
+  return code
+}

@@ -34,10 +34,11 @@ afterEach(async () => {
 
 async function startSidecar(
   mounts: { source: string; target: string }[] = [],
+  env: Readonly<Record<string, string>> = {},
 ): Promise<StartedTestContainer> {
   sidecar = await new RidingContainer('outrider/sidecar-https')
     .withNetworkMode(`container:${app.getId()}`)
-    .withEnvironment({ SIDECAR_HTTPS_TARGET: 'http://127.0.0.1:8080' })
+    .withEnvironment({ SIDECAR_HTTPS_TARGET: 'http://127.0.0.1:8080', ...env })
     .withBindMounts(mounts.map((mount) => ({ ...mount, mode: 'ro' })))
     .start()
   return sidecar
@@ -118,6 +119,21 @@ it('a single mounted file written in place is seen, too', async () => {
   await until('the new certificate', async () =>
     (await get('/')).certificate.subjectaltname?.includes('DNS:file-two.test'),
   )
+})
+
+it('with two workers both serve, and a replaced certificate is served by both', async () => {
+  const publish = secretAt(directory)
+  publish(1, selfSigned({ names: ['old.test'] }))
+  const running = await startSidecar([{ source: directory, target: '/tls' }], { SIDECAR_HTTPS_WORKERS: '2' })
+  const many = () => Promise.all(Array.from({ length: 50 }, () => get('/')))
+  expect((await many()).map(({ status }) => status)).toEqual(Array(50).fill(200))
+  const threads = `const { readdirSync, readFileSync } = require('node:fs')
+    console.log(readdirSync('/proc/1/task').map((id) => readFileSync('/proc/1/task/' + id + '/comm', 'utf8')).join(''))`
+  expect((await running.exec(['/usr/bin/node', '--eval', threads])).output).toMatch(/^https-1\nhttps-2$/m)
+  publish(2, selfSigned({ names: ['new.test'] }))
+  const isNew = ({ certificate }: Seen) => certificate.subjectaltname?.includes('DNS:new.test')
+  await until('the new certificate', async () => (await many()).every(isNew))
+  expect((await many()).every(isNew)).toBe(true)
 })
 
 /** Publishes versions as the kubelet does: a new directory, then the `..data` link flipped to it. */

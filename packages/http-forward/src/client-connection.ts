@@ -8,6 +8,7 @@ import { CLOSE, type Fault, Head, KEEP_ALIVE } from './head.ts'
 import { Outbox } from './outbox.ts'
 import type { Pool } from './pool.ts'
 import { Request } from './request.ts'
+import type { Owner } from './slab.ts'
 import { openTunnel } from './tunnel.ts'
 
 /**
@@ -71,6 +72,8 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
   /** Pieces of the response, and how many they were when the client had ended its side. */
   #sent = 0
   #sentBefore = 0
+  /** Bytes that were still to be written when the connection was ended, or a window later. */
+  #left = 0
 
   constructor(socket: Socket, options: ClientOptions) {
     this.#socket = socket
@@ -300,14 +303,14 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
     this.#outbox.text(`${text}\r\n`)
   }
 
-  data(bytes: Buffer, start: number, end: number, owned: boolean): void {
+  data(bytes: Buffer, start: number, end: number, owner: Owner): void {
     this.#sent += 1
     if (this.#framing !== 'chunked') {
-      this.#outbox.bytes(bytes, start, end, owned)
+      this.#outbox.bytes(bytes, start, end, owner)
       return
     }
     this.#outbox.text(`${(end - start).toString(16)}\r\n`)
-    this.#outbox.bytes(bytes, start, end, owned)
+    this.#outbox.bytes(bytes, start, end, owner)
     this.#outbox.text('\r\n')
   }
 
@@ -362,10 +365,10 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
       this.#awaitGoodbye()
       return
     }
-    // A slow client has its time for what is written, and is not read meanwhile, because that would count as life.
-    this.deadline = Number.POSITIVE_INFINITY
+    // A slow client has its time for what is written, as long as it takes something of it.
+    this.#left = this.#socket.writableLength
+    this.deadline = this.#deadlines.in(this.#context.limits.stallMs)
     this.#read(false)
-    this.#socket.setTimeout(this.#context.limits.stallMs)
     this.#socket.once('finish', () => this.#awaitGoodbye())
   }
 
@@ -453,8 +456,18 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
         else this.destroy()
         break
       default:
-        this.destroy()
+        this.#expireLinger()
     }
+  }
+
+  #expireLinger(): void {
+    const left = this.#socket.writableLength
+    if (left === 0 || left >= this.#left) {
+      this.destroy()
+      return
+    }
+    this.#left = left
+    this.deadline = this.#deadlines.in(this.#context.limits.stallMs)
   }
 
   #expireExchange(windowMs: number): void {

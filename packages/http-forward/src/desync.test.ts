@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { createUpstream } from './index.ts'
 import {
   httpApp,
   onHeads,
@@ -117,7 +118,7 @@ const DEEDS: Record<string, (token: string, socket: Socket) => void> = {
   twoResponses: (token, socket) =>
     socket.write(`${OK}Content-Length: ${token.length}\r\n\r\n${token}${FAKE}`),
   manyResponses: (token, socket) =>
-    socket.write(`${OK}Content-Length: ${token.length}\r\n\r\n${token}${FAKE.repeat(500)}`),
+    socket.write(`${OK}Content-Length: ${token.length}\r\n\r\n${token}${FAKE.repeat(5_000)}`),
   surplus: (token, socket) => socket.write(`${OK}Content-Length: ${token.length}\r\n\r\n${token}STOLEN`),
   surplusLine: (token, socket) => socket.write(`${OK}Content-Length: ${token.length}\r\n\r\n${token}\r\n`),
   behindChunks: (token, socket) =>
@@ -135,6 +136,13 @@ const DEEDS: Record<string, (token: string, socket: Socket) => void> = {
     socket.write(
       `HTTP/1.1 304 Not Modified\r\nX-Token: ${token}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n${FAKE}`,
     ),
+  notModifiedWithLength: (token, socket) =>
+    socket.write(`HTTP/1.1 304 Not Modified\r\nX-Token: ${token}\r\nContent-Length: 99\r\n\r\n`),
+  bodyBehindNoContent: (token, socket) => {
+    socket.write(`HTTP/1.1 204 No Content\r\nX-Token: ${token}\r\nContent-Length: ${FAKE.length}\r\n\r\n`)
+    // What it has announced comes when it looks like the next response.
+    socket.removeAllListeners('data').on('data', () => socket.write(FAKE))
+  },
   cutShort: (token, socket) => socket.end(`${OK}Content-Length: ${token.length + 9}\r\n\r\n${token}`),
   cutHead: (token, socket) => socket.end(`${OK}X-Token: ${token}\r\nContent-Le`),
   cutChunks: (token, socket) => socket.end(`${OK}Transfer-Encoding: chunked\r\n\r\nff\r\n${token}`),
@@ -230,11 +238,27 @@ describe('from an application that says too much, too little or nonsense', () =>
     }
   })
 
+  test.each(Object.keys(DEEDS).filter((deed) => !['cutShort', 'cutChunks'].includes(deed)))(
+    '(%s) the request behind it in the same packet is answered right',
+    async (deed) => {
+      await using app = await evilApp()
+      const { upstream } = app
+      await using proxy = await startProxy({ route: () => ({ upstream }) })
+      using raw = await rawClient(proxy.port)
+      raw.send(`GET /${deed}/first HTTP/1.1\r\nHost: a\r\n\r\n`)
+      raw.send('GET /right/second HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+      await raw.untilClosed()
+      const [, second] = parseResponses(raw.received, ['GET', 'GET'])
+      expect(second).toMatchObject({ status: 200, body: 'second' })
+    },
+  )
+
   test.each([FAKE, 'x', 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n'])(
     'and a connection on which it says %j unasked is not used again',
     async (late) => {
       await using app = await evilApp()
-      const { upstream } = app
+      // It is not for its age that the connection goes.
+      const upstream = createUpstream(`http://127.0.0.1:${app.port}`, { idleMs: 60_000 })
       await using proxy = await startProxy({ route: () => ({ upstream }) })
       using raw = await rawClient(proxy.port)
       raw.send('GET /right/first HTTP/1.1\r\nHost: a\r\n\r\n')
@@ -274,9 +298,7 @@ describe('a connection to the application is not used again', () => {
   })
 
   test('when the response has come before the end of the request', async () => {
-    await using app = await tcpApp((socket) =>
-      onHeads(socket, (head) => right(/^\S+ \/(\S*) /.exec(head)?.[1] ?? 'NONSENSE', socket)),
-    )
+    await using app = await httpApp((req, res) => res.end(`${req.url?.slice(1)}`))
     const { upstream } = app
     await using proxy = await startProxy({ route: () => ({ upstream }) })
     using raw = await rawClient(proxy.port)

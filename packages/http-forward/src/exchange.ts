@@ -20,6 +20,7 @@ import type { Outcome, RequestReport, TunnelReport } from './report.ts'
 import { originForm, type Request, Response } from './request.ts'
 import type { Forward, HeaderChanges, Respond, Route } from './route.ts'
 import { Shadow, type ShadowReport } from './shadow.ts'
+import type { Owner } from './slab.ts'
 import { newRequestId, newTraceparent, TRACEPARENT } from './trace.ts'
 import type { Upstream } from './upstream.ts'
 import { UpstreamTimeout } from './upstream.ts'
@@ -35,7 +36,7 @@ export interface Downstream {
   interim(status: number, reason: string, lines: string): void
   /** @param length bytes of content; -1 when not known @param bodiless whether none is sent all the same */
   head(status: number, reason: string, lines: string, length: number, bodiless: boolean): void
-  data(bytes: Buffer, start: number, end: number, owned: boolean): void
+  data(bytes: Buffer, start: number, end: number, owner: Owner): void
   end(trailers: string): void
   /** False when it takes no more for now: `Exchange.clientDrained` tells. */
   flush(): boolean
@@ -374,8 +375,9 @@ export class Exchange implements ResponseSink {
   }
 
   response(head: Head, length: number): void {
-    this.#awaitsContinue = false
+    // Before the client is told not to wait: the next application may still want to be asked.
     if (head.status >= 500 && this.#retried(undefined, head.status)) return
+    this.#awaitsContinue = false
     let lines = head.kept
     try {
       const changes = this.#changes(head)
@@ -403,10 +405,10 @@ export class Exchange implements ResponseSink {
     return onResponse(new Response(head)) ?? undefined
   }
 
-  data(bytes: Buffer, start: number, end: number, owned: boolean): void {
+  data(bytes: Buffer, start: number, end: number, owner: Owner): void {
     if (this.#settled) return
     this.#bytesOut += end - start
-    this.#downstream.data(bytes, start, end, owned)
+    this.#downstream.data(bytes, start, end, owner)
   }
 
   end(trailers: string): void {

@@ -69,6 +69,23 @@ describe('a client that leaves', () => {
     },
   )
 
+  it.each([8 * 1024 * 1024, 100_000])(
+    'by a reset with NO_ERROR while %i bytes wait for it is not waited for',
+    async (size) => {
+      await using world = await startWorld(await httpApp((_req, res) => void res.end(Buffer.alloc(size))), {
+        limits: { stallMs: 200 },
+      })
+      using client = await frameClient(world.port)
+      client.greet()
+      client.get(1)
+      await until(() => client.of(FRAME.data, 1).length > 3, 'as much as the window lets in')
+      client.send(frame(FRAME.reset, 0, 1, uint32(constants.NGHTTP2_NO_ERROR)))
+      await until(() => world.forwarder.inFlight === 0, 'none in flight')
+      await until(() => world.requests.length === 1, 'the report')
+      expect(client.closed).toBe(false)
+    },
+  )
+
   it('in the middle of a response cancels it at the application, and no other', async () => {
     await using world = await startWorld(await endless())
     using client = await http2Client(world.port)

@@ -35,6 +35,8 @@ export class ClientSession implements Expiring, StreamHost {
   readonly #onClose: (session: ClientSession) => void
   readonly #streams = new Set<ClientStream>()
   #requests = 0
+  /** Whether the client's first SETTINGS have come. */
+  #begun = false
   #calmed = false
   #gone = false
   #windowEnd = 0
@@ -55,10 +57,10 @@ export class ClientSession implements Expiring, StreamHost {
     this.#onClose = options.onClose
     const { limits } = this.context
     this.#session = performServerHandshake(socket, settingsOf(limits))
+    this.#session.setLocalWindowSize(limits.sessionWindowBytes)
     this.deadline = this.deadlines.in(limits.headMs)
     this.deadlines.add(this)
     this.#watch()
-    this.#session.setLocalWindowSize(limits.sessionWindowBytes)
   }
 
   /** Streams being served. */
@@ -85,8 +87,9 @@ export class ClientSession implements Expiring, StreamHost {
     session.on('stream', (stream, _headers, flags, fields) => this.#onStream(stream, flags, fields))
     session.on('ping', () => this.#onControlFrame())
     session.on('remoteSettings', () => {
-      // The client speaks HTTP/2. One opened ahead of need, as browsers do, is waited for.
-      if (this.#requests === 0) this.deadline = this.deadlines.in(this.context.limits.idleMs)
+      // It does speak HTTP/2. What is opened ahead of need, as browsers do, is waited for; more settings buy no time.
+      if (!this.#begun && this.#requests === 0) this.deadline = this.deadlines.in(this.context.limits.idleMs)
+      this.#begun = true
       this.#onControlFrame()
     })
     session.on('error', (error: NodeJS.ErrnoException) => {

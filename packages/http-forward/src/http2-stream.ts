@@ -11,6 +11,7 @@ import { headersOf, streamHead, trailerFields } from './http2-head.ts'
 import { Outbox } from './outbox.ts'
 import type { Pool } from './pool.ts'
 import { Request } from './request.ts'
+import type { Owner } from './slab.ts'
 import { openTunnel } from './tunnel.ts'
 
 /** What the streams of one connection share, and whom they tell. */
@@ -196,8 +197,13 @@ export class ClientStream implements Downstream, Expiring {
 
   // --- writing
 
+  // Methods of a stream that is gone throw, and of its end we hear a moment later.
+  get #isGone(): boolean {
+    return this.#over || this.#stream.closed || this.#stream.destroyed
+  }
+
   interim(status: number, _reason: string, lines: string): void {
-    if (this.#over) return
+    if (this.#isGone) return
     const headers = headersOf(lines)
     headers[':status'] = status
     if (status === 100) this.#windowWhole = false
@@ -205,10 +211,11 @@ export class ClientStream implements Downstream, Expiring {
   }
 
   head(status: number, _reason: string, lines: string, length: number, bodiless: boolean): void {
-    if (this.#over) return
+    if (this.#isGone) return
     if (status > 599) {
       // RFC 9110 15 knows none above, and node:http2 refuses them.
       this.#exchange?.unsayable(new Error(`the status ${status} is not known to HTTP/2`))
+      if (!this.#over) this.#reset()
       return
     }
     const headers = headersOf(lines)
@@ -224,10 +231,10 @@ export class ClientStream implements Downstream, Expiring {
     this.#stream.respond(headers, options)
   }
 
-  data(bytes: Buffer, start: number, end: number, owned: boolean): void {
+  data(bytes: Buffer, start: number, end: number, owner: Owner): void {
     if (this.#over || !this.#contentFollows) return
     this.#sentBytes += end - start
-    this.#outbox.bytes(bytes, start, end, owned)
+    this.#outbox.bytes(bytes, start, end, owner)
   }
 
   end(trailers: string): void {
@@ -239,7 +246,7 @@ export class ClientStream implements Downstream, Expiring {
   }
 
   wantTrailers(): void {
-    if (this.#stream.closed || this.#stream.destroyed) return
+    if (this.#isGone) return
     this.#stream.sendTrailers(headersOf(this.#trailers))
     this.#awaitsTrailers = false
     // They are sent by setImmediate too.
@@ -272,13 +279,12 @@ export class ClientStream implements Downstream, Expiring {
 
   switched(head: Head, upstream: Socket, rest: Buffer): void {
     this.#exchange = undefined
-    if (this.#over) {
+    if (this.#isGone) {
       upstream.destroy()
       return
     }
     this.#tunnel = true
     this.#answered = true
-    this.deadline = Number.POSITIVE_INFINITY
     const headers = headersOf(without(head.kept, ['sec-websocket-accept']))
     headers[':status'] = 200
     this.#stream.respond(headers, CONTENT_FOLLOWS)
@@ -329,12 +335,14 @@ export class ClientStream implements Downstream, Expiring {
   // --- the client
 
   expire(): void {
-    if (this.#tunnel) {
-      this.deadline = Number.POSITIVE_INFINITY
-      return
-    }
     const { stallMs } = this.#host.context.limits
     this.deadline = this.#host.deadlines.in(stallMs)
+    // node:http2 waits for ever for the last write on a stream that was reset with NO_ERROR after we had ended it.
+    if (this.#stream.closed) {
+      this.#reset()
+      return
+    }
+    if (this.#tunnel) return
     if (this.#isStalled()) {
       this.#giveUp(new Error('the client has stalled'))
       return
@@ -383,8 +391,8 @@ export class ClientStream implements Downstream, Expiring {
     this.#exchange = undefined
     exchange?.clientLost(new Error('the client has left'))
     if (!this.#answered) this.#host.onReset()
-    // What is lost on one side shall look lost on the other; a reset with NO_ERROR looks like an end.
-    if (this.#tunnel) process.nextTick(destroyStream, this.#stream)
+    // A reset with NO_ERROR would look like an end to a tunnel. For the others node:http2 does it, or `expire`.
+    if (this.#tunnel) setImmediate(destroyStream, this.#stream)
   }
 
   closed(): void {
@@ -399,8 +407,15 @@ function proofOf(key: string): string {
   return createHash('sha1').update(key).update(WEBSOCKET_GUID).digest('base64')
 }
 
+// Only once all of it is written: when a stream is destroyed that was closed before, node:http2 sends no reset for it,
+// lets go of its data, and then writes empty frames for it without end.
 function closeStream(stream: ServerHttp2Stream): void {
-  stream.close(constants.NGHTTP2_NO_ERROR)
+  if (stream.writableFinished) closeWritten.call(stream)
+  else stream.once('finish', closeWritten)
+}
+
+function closeWritten(this: ServerHttp2Stream): void {
+  if (!this.closed && !this.destroyed) this.close(constants.NGHTTP2_NO_ERROR)
 }
 
 function destroyStream(stream: ServerHttp2Stream): void {

@@ -1,9 +1,22 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import type { ClientHttp2Stream, OutgoingHttpHeaders } from 'node:http2'
+import type { Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { WebSocketServer } from 'ws'
-import { constants, type Http2Client, http2Client, replyOf, startWorld } from './http2-test-support.ts'
+import {
+  block,
+  constants,
+  END_HEADERS,
+  FRAME,
+  frame,
+  frameClient,
+  type Http2Client,
+  http2Client,
+  replyOf,
+  startWorld,
+  uint32,
+} from './http2-test-support.ts'
 import { type Application, httpApp, scriptedApp, tcpApp, until } from './test-support.ts'
 
 const CONNECT = {
@@ -35,6 +48,21 @@ async function opened(client: Http2Client, more: OutgoingHttpHeaders = {}): Prom
   const [headers] = await once(stream, 'response')
   expect(headers[':status']).toBe(200)
   return stream
+}
+
+/** An application that agrees to what it is asked, and then has the bare connection. */
+function scriptedTunnel(serve: (socket: Socket) => void): Promise<Application> {
+  return tcpApp((socket) => {
+    let head = ''
+    socket.on('data', function read(piece) {
+      head += piece.toString('latin1')
+      if (!head.includes('\r\n\r\n')) return
+      socket.off('data', read)
+      const agreed = `Upgrade: websocket\r\nSec-WebSocket-Accept: ${acceptOf(head)}`
+      socket.write(`HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\n${agreed}\r\n\r\n`)
+      serve(socket)
+    })
+  })
 }
 
 /** A masked message of less than 126 bytes (RFC 6455 5.2). */
@@ -104,21 +132,7 @@ describe('a WebSocket over HTTP/2 (RFC 8441)', () => {
 
   it('carries many megabytes both ways, neither side faster than the other reads', async () => {
     const bytes = Buffer.alloc(8 * 1024 * 1024, 'a long stream of bytes ')
-    await using world = await startWorld(
-      await tcpApp((socket) => {
-        let head = ''
-        socket.on('data', function read(piece) {
-          head += piece.toString('latin1')
-          if (!head.includes('\r\n\r\n')) return
-          socket.off('data', read)
-          const accept = acceptOf(head)
-          socket.write(
-            `HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
-          )
-          socket.pipe(socket)
-        })
-      }),
-    )
+    await using world = await startWorld(await scriptedTunnel((socket) => void socket.pipe(socket)))
     using client = await http2Client(world.port)
     const stream = await opened(client)
     const hash = createHash('sha256')
@@ -175,11 +189,23 @@ describe('a WebSocket over HTTP/2 (RFC 8441)', () => {
       stream.close(code)
       await until(() => world.app.sockets.size === 0, 'the end at the application')
       await until(() => world.tunnels.length === 1, 'the report of the tunnel')
-      // The client of node:http2 ends its side first, so that nothing but the code tells.
-      const outcome = code === constants.NGHTTP2_NO_ERROR ? 'closed' : 'client-lost'
-      expect(world.tunnels).toMatchObject([{ outcome }])
+      expect(world.tunnels).toMatchObject([{ outcome: 'client-lost' }])
     },
   )
+
+  it('that the client resets with NO_ERROR, with bytes waiting for it, is not waited for', async () => {
+    await using world = await startWorld(
+      await scriptedTunnel((socket) => socket.end(Buffer.alloc(100_000))),
+      { limits: { stallMs: 200 } },
+    )
+    using client = await frameClient(world.port)
+    client.greet()
+    const fields = [...Object.entries(CONNECT), [':path', '/']].flat()
+    client.send(frame(FRAME.headers, END_HEADERS, 1, block(...fields)))
+    await until(() => client.of(FRAME.data, 1).length > 3, 'as much as the window lets in')
+    client.send(frame(FRAME.reset, 0, 1, uint32(constants.NGHTTP2_NO_ERROR)))
+    await until(() => world.tunnels.length === 1, 'the report of the tunnel')
+  })
 
   it('whose application dies is reset, not ended', async () => {
     await using world = await startWorld(await echo())

@@ -10,6 +10,7 @@ import {
   type Http2Client,
   http2Client,
   replyOf,
+  settled,
   startWorld,
   type World,
 } from './http2-test-support.ts'
@@ -275,6 +276,14 @@ describe('a response over HTTP/2', () => {
     expect(await replyOf(stream)).toMatchObject({ status: 413, body: 'no', code: 0 })
     await until(() => world.forwarder.inFlight === 0, 'the end of the stream')
     expect((await client.ask()).status).toBe(413)
+  })
+
+  it('of the route, with a status that HTTP/2 does not know, resets the stream too', async () => {
+    await using world = await startWorld(await mirror(), {
+      route: () => ({ respond: { status: 777, message: 'What?' } }),
+    })
+    using client = await http2Client(world.port)
+    expect(await client.ask()).toMatchObject({ status: 0, code: constants.NGHTTP2_INTERNAL_ERROR })
   })
 
   it('with a status that HTTP/2 does not know resets the stream', async () => {

@@ -1,9 +1,14 @@
+import { Socket } from 'node:net'
 import type { Writable } from 'node:stream'
+import { TLSSocket } from 'node:tls'
+import type { Owner } from './slab.ts'
 
 /** Smaller pieces are copied and joined, because a system call costs more; larger ones are sent as they are. */
 const SMALL = 4 * 1024
 /** More than this does not wait for the end of the turn. */
 const SOON_MOST = 16 * 1024
+/** What a slow reader may leave lying at most, but for the piece that goes beyond it. */
+const QUEUE_MOST = 128 * 1024
 
 // Written one after the other, they find the process on the other side awake: waking it for each one costs as much as the
 // rest of the system call.
@@ -17,6 +22,8 @@ function flushWaiting(): void {
 /** Joins what one turn of the event loop writes to a socket. */
 export class Outbox {
   readonly #socket: Writable
+  /** Whether larger pieces are joined too; TLS and HTTP/2 would copy them for that. */
+  readonly #gathers: boolean
   #text = ''
   #corked = false
   #open = true
@@ -24,6 +31,7 @@ export class Outbox {
 
   constructor(socket: Writable) {
     this.#socket = socket
+    this.#gathers = socket instanceof Socket && !(socket instanceof TLSSocket)
   }
 
   /** Latin-1. */
@@ -31,24 +39,32 @@ export class Outbox {
     this.#text += text
   }
 
-  /** @param owned whether the memory stays as it is until it has been written */
-  bytes(bytes: Buffer, start: number, end: number, owned: boolean): void {
+  bytes(bytes: Buffer, start: number, end: number, owner: Owner): void {
     if (end - start <= SMALL) {
       this.#text += bytes.toString('latin1', start, end)
       return
     }
-    if (this.#text !== '') {
-      this.#cork()
-      this.#flushText()
+    const socket = this.#socket
+    if (this.#gathers && !this.#corked) {
+      this.#corked = true
+      socket.cork()
     }
+    if (this.#text !== '') this.#flushText()
     const slice = bytes.subarray(start, end)
-    this.#open = this.#socket.write(owned ? slice : Buffer.from(slice))
+    if (owner === true) {
+      this.#wrote(socket.write(slice))
+    } else if (owner === false) {
+      this.#wrote(socket.write(Buffer.from(slice)))
+    } else {
+      owner.hold()
+      this.#wrote(socket.write(slice, owner.release))
+    }
   }
 
   /** Writes at the end of this turn of the event loop, together with others. Gives whether the socket takes more. */
   flushSoon(): boolean {
-    if (this.#corked || this.#text.length > SOON_MOST) return this.flush()
-    if (!this.#waits && this.#text !== '') {
+    if (!this.#open || this.#text.length > SOON_MOST) return this.flush()
+    if (!this.#waits && (this.#corked || this.#text !== '')) {
       this.#waits = true
       if (waiting.push(this) === 1) setImmediate(flushWaiting)
     }
@@ -75,15 +91,14 @@ export class Outbox {
     return this.#open
   }
 
-  #cork(): void {
-    if (this.#corked) return
-    this.#corked = true
-    this.#socket.cork()
-  }
-
   #flushText(): void {
     const text = this.#text
     this.#text = ''
-    this.#open = this.#socket.write(text, 'latin1')
+    this.#wrote(this.#socket.write(text, 'latin1'))
+  }
+
+  #wrote(wanted: boolean): void {
+    // A 'drain' comes only after a write that was not wanted.
+    this.#open = wanted || this.#socket.writableLength < QUEUE_MOST
   }
 }

@@ -4,6 +4,7 @@ import type { Deadlines, Expiring } from './deadlines.ts'
 import { CLOSE, Head, KEEP_ALIVE } from './head.ts'
 import type { Limits } from './limits.ts'
 import { Outbox } from './outbox.ts'
+import { type Owner, SLAB_BYTES, Slab } from './slab.ts'
 import { type Upstream, UpstreamFault, UpstreamTimeout } from './upstream.ts'
 
 /** Who is told of a response, in this order: `interim` any number of times, `response`, `data`, `end`. */
@@ -17,8 +18,8 @@ export interface ResponseSink {
   switched(head: Head, socket: Socket, rest: Buffer): void
   /** @param length bytes of content; -1 when that is not known; 0 also where there can be none */
   response(head: Head, length: number): void
-  /** @param owned whether the memory stays as it is after the call */
-  data(bytes: Buffer, start: number, end: number, owned: boolean): void
+  /** @param owner whose memory it is after the call */
+  data(bytes: Buffer, start: number, end: number, owner: Owner): void
   end(trailers: string): void
   /** All that has arrived together has been told. */
   flush(): void
@@ -28,12 +29,11 @@ export interface ResponseSink {
   lost(error: Error, untouched: boolean): void
 }
 
-const READ_BYTES = 64 * 1024
-/** From this many bytes in one read on, reads get memory of their own that is passed on instead of copied. */
+/** From this many bytes in one read on, the next ones get memory that is passed on instead of copied. */
 const BULK_BYTES = 16 * 1024
 
 // Each read is used up before the next one of any connection, so that all can share the memory.
-const shared = Buffer.allocUnsafeSlow(READ_BYTES)
+const shared = Buffer.allocUnsafeSlow(SLAB_BYTES)
 
 type State = 'connecting' | 'head' | 'body' | 'idle' | 'switched' | 'closed'
 
@@ -61,11 +61,11 @@ export class UpstreamConnection implements Expiring, BodySink {
   #body: BodyReader | undefined
   #touched = false
   #reusable = false
-  #memory = shared
+  #slab: Slab | undefined
   #bulk = false
   #paused = false
   #error: Error | undefined
-  #owned = false
+  #owner: Owner = false
   #ended = false
   #trailers = ''
 
@@ -220,20 +220,21 @@ export class UpstreamConnection implements Expiring, BodySink {
   }
 
   #nextMemory(): Buffer {
-    if (this.#bulk) this.#memory = Buffer.allocUnsafeSlow(READ_BYTES)
-    else this.#memory = shared
-    return this.#memory
+    // Nothing of the last read is on its way any more.
+    if (this.#bulk && this.#slab?.shared === false) return this.#slab.memory
+    this.#slab?.release()
+    this.#slab = this.#bulk ? Slab.take() : undefined
+    return this.#slab?.memory ?? shared
   }
 
   #onRead(memory: Buffer, length: number): boolean {
-    const owned = memory !== shared
     this.#bulk = length >= BULK_BYTES
-    this.#take(memory, length, owned)
+    this.#take(memory, length, this.#slab ?? false)
     return !this.#paused
   }
 
-  #take(bytes: Buffer, length: number, owned: boolean): void {
-    this.#owned = owned
+  #take(bytes: Buffer, length: number, owner: Owner): void {
+    this.#owner = owner
     let at = 0
     while (at >= 0 && at < length && (this.#state === 'head' || this.#state === 'body')) {
       at = this.#state === 'head' ? this.#readHead(bytes, at, length) : this.#readBody(bytes, at, length)
@@ -275,12 +276,12 @@ export class UpstreamConnection implements Expiring, BodySink {
     this.#head = undefined
     this.#partial = undefined
     const after = start + head.length
-    const content = this.#onHead(head, source, after, stop, this.#owned || source !== bytes)
+    const content = this.#onHead(head, source, after, stop, source === bytes ? this.#owner : true)
     return end - (stop - after - content)
   }
 
   /** Gives how many bytes of content it has passed on. */
-  #onHead(head: Head, source: Buffer, at: number, stop: number, owned: boolean): number {
+  #onHead(head: Head, source: Buffer, at: number, stop: number, owner: Owner): number {
     const sink = this.#sink
     if (sink === undefined) return 0
     if (head.status === 101) {
@@ -314,7 +315,7 @@ export class UpstreamConnection implements Expiring, BodySink {
     const { contentLength } = head
     if (contentLength > 0 && contentLength <= stop - at) {
       sink.response(head, contentLength)
-      this.#sink?.data(source, at, at + contentLength, owned)
+      this.#sink?.data(source, at, at + contentLength, owner)
       this.#finish('')
       return contentLength
     }
@@ -335,7 +336,7 @@ export class UpstreamConnection implements Expiring, BodySink {
   }
 
   bodyData(bytes: Buffer, start: number, end: number): void {
-    this.#sink?.data(bytes, start, end, this.#owned)
+    this.#sink?.data(bytes, start, end, this.#owner)
   }
 
   bodyEnd(trailers: string): void {
@@ -377,6 +378,8 @@ export class UpstreamConnection implements Expiring, BodySink {
       if (this.#state === 'closed') return
       this.#state = 'closed'
     }
+    this.#slab?.release()
+    this.#slab = undefined
     this.#deadlines.delete(this)
     this.#onClose(this)
   }

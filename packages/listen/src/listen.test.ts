@@ -54,6 +54,18 @@ it('a port in use is refused with the error of the system', async () => {
   await expect(start(taken)).rejects.toMatchObject({ code: 'EADDRINUSE' })
 })
 
+it('servers that reuse a port listen at the same one', async () => {
+  const first = await start({ host: '127.0.0.1', port: 0, reusePort: true })
+  expect(await start({ ...first, reusePort: true })).toEqual(first)
+})
+
+it('a port of which one side knows of no reuse is refused', async () => {
+  const reused = await start({ host: '127.0.0.1', port: 0, reusePort: true })
+  await expect(start(reused)).rejects.toMatchObject({ code: 'EADDRINUSE' })
+  const own = await start({ host: '127.0.0.1', port: 0 })
+  await expect(start({ ...own, reusePort: true })).rejects.toMatchObject({ code: 'EADDRINUSE' })
+})
+
 it('a socket file that a killed process has left is replaced', async () => {
   const path = join(directory, 'socket')
   const script = `require('node:net').createServer().listen(${JSON.stringify(path)}, () => console.log('up'))`

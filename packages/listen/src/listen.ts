@@ -2,8 +2,11 @@ import { once } from 'node:events'
 import { lstat, unlink } from 'node:fs/promises'
 import { connect, type Server } from 'node:net'
 
-/** Port 0 lets the system choose one. */
-export type ListenAddress = { host: string; port: number } | { path: string }
+/**
+ * Port 0 lets the system choose one. With `reusePort` others who say so too may listen at the same port, as the same
+ * user, and the system spreads the connections among all of them (SO_REUSEPORT, socket(7)).
+ */
+export type ListenAddress = { host: string; port: number; reusePort?: boolean } | { path: string }
 
 /**
  * Starts to accept and gives the actual address. Rejects with the system's error, such as `EADDRINUSE`. A socket

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { inspectKeyPair, type KeyPair } from './certificate.ts'
+import { checkAuthorities, inspectKeyPair, type KeyPair } from './certificate.ts'
 import { selfSigned } from './self-signed.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'certificate-test-'))
@@ -159,5 +159,27 @@ describe('a pair that cannot be used says what is wrong', () => {
       for (let start = 0; start + 8 <= body.length; start += 8)
         expect(text).not.toContain(body.slice(start, start + 8))
     }
+  })
+})
+
+describe('authorities', () => {
+  const { cert, key } = selfSigned({ names: ['ca.test'] })
+
+  test('may be any number of certificates, with comments between them', () => {
+    for (const pem of [cert, `# ours\n${cert}\n# theirs\n${cert}`, cert.repeat(500)]) {
+      expect(() => checkAuthorities(pem)).not.toThrow()
+      expect(() => checkAuthorities(Buffer.from(pem))).not.toThrow()
+    }
+  })
+
+  test.each<[string, string, RegExp]>([
+    ['nothing', '', /is empty/],
+    ['something else', 'nonsense', /is not PEM/],
+    ['a key', key, /is not PEM/],
+    ['a bundle that is cut off', cert + cert.slice(0, -20), /is cut off/],
+    ['a bundle of which one is malformed', cert + cert.replace(/\nM/, '\nA'), /block 2 of the PEM/],
+  ])('that are %s are refused, because OpenSSL would pass over what it cannot read', (_, pem, message) => {
+    expect(() => checkAuthorities(pem)).toThrow(/^the authorities cannot be used: /)
+    expect(() => checkAuthorities(pem)).toThrow(message)
   })
 })

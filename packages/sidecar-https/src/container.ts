@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { hostname } from 'node:os'
+import { createSecureContext } from 'node:tls'
 import {
   address,
   bytes,
@@ -26,15 +27,20 @@ import {
   type CertificateInfo,
   type Certificates,
   type ClientAuthorities,
+  checkAuthorities,
   compileAllow,
   type HttpsSidecar,
   type HttpsSidecarOptions,
+  type HttpsWorkersOptions,
   inspectKeyPair,
   type KeyPair,
+  optionsOf,
   pairsIn,
   type RequestReport,
   readCrls,
   readPkcs12,
+  type SidecarReports,
+  type SidecarSettings,
   selfSigned,
   startHttpsSidecar,
   startRedirect,
@@ -222,6 +228,10 @@ export default defineContainer({
         advanced,
       },
     ),
+    workers: integerBetween(1, 64)(
+      'Threads that serve; each costs about 20 MiB and has its share of the limits of connections.',
+      { default: '1', advanced },
+    ),
     maxConnections: size('Connections of clients; more are closed. 0 for no limit.', {
       default: '10000',
       advanced,
@@ -270,6 +280,9 @@ export default defineContainer({
   },
   *check(params, nameOf) {
     const { cert, key, clientAuth, mode } = params
+    if (params.workers > 1 && 'path' in params.listen) {
+      yield `${nameOf('workers')} must be 1 for a ${nameOf('listen')} of unix:, since threads cannot share a socket file`
+    }
     if (cert === key) yield `${nameOf('cert')} and ${nameOf('key')} name the same file: ${cert}`
     for (const name of ['responseTimeout', 'connectTimeout'] as const) {
       if (params[name] === 0) yield `${nameOf(name)} must be more than 0: every request would fail`
@@ -332,6 +345,15 @@ export default defineContainer({
     }
     if (!/^[A-Za-z0-9-]+$/.test(params.identityHeader)) {
       yield `${nameOf('identityHeader')} is ${JSON.stringify(params.identityHeader)}, and must be letters, digits and dashes`
+    }
+    const { ciphers, curves } = params
+    for (const [name, options] of [
+      ['ciphers', ciphers && { ciphers }],
+      ['curves', curves && { ecdhCurve: curves }],
+    ] as const) {
+      if (options && compiled(() => createSecureContext(options)) instanceof Error) {
+        yield `${nameOf(name)} is ${JSON.stringify(params[name])}, of which OpenSSL knows nothing`
+      }
     }
     for (const name of ['hsts', 'via'] as const) {
       if (!/^[ -~]*$/.test(params[name] ?? '')) yield `${nameOf(name)} must be printable ASCII`
@@ -427,8 +449,10 @@ export default defineContainer({
         await follow('client authorities', files, (contents) => {
           const { clientCa, clientCrl } = params
           const crls = clientCrl === undefined ? [] : readCrls(requireFile(contents, clientCrl))
+          const ca = clientCa === undefined ? undefined : requireFile(contents, clientCa).toString()
+          if (ca !== undefined) checkAuthorities(ca)
           const next = {
-            ca: clientCa === undefined ? undefined : requireFile(contents, clientCa).toString(),
+            ca,
             crls: crls.map(({ pem }) => pem),
           }
           sidecar?.useAuthorities(next)
@@ -462,6 +486,8 @@ export default defineContainer({
             ...(targetCert !== undefined && { cert: requireFile(contents, targetCert) }),
             ...(targetKey !== undefined && { key: requireFile(contents, targetKey) }),
           }
+          if (next.ca !== undefined) checkAuthorities(next.ca)
+          if (next.cert !== undefined && next.key !== undefined) checked({ cert: next.cert, key: next.key })
           sidecar?.useTargetTls(next)
           targetTls = next
         })
@@ -505,9 +531,9 @@ export default defineContainer({
       if (params.accessLog) log.info('request', logged(report))
       else if (report.error !== undefined) log.debug('request not completed', logged(report))
     }
-    sidecar = await startHttpsSidecar({
+    const settings: SidecarSettings = {
       listen: params.listen,
-      target: params.target,
+      target: params.target.href,
       mode: params.mode,
       http2: params.http2,
       ...(certificates.fallback && { certificate: certificates.fallback }),
@@ -519,20 +545,22 @@ export default defineContainer({
       ticketKeys,
       ticketRotationMs: params.ticketRotation,
       ...(params.clientAuth !== 'off' && {
-        clientAuth: { mode: params.clientAuth, allow: compileAllow(allowRules(params)), ...authorities },
+        clientAuth: { mode: params.clientAuth, allow: allowRules(params), ...authorities },
       }),
       identityHeader: params.identityHeader,
       responseTimeoutMs: params.responseTimeout,
       connectTimeoutMs: params.connectTimeout,
       targetTls,
-      ...(params.proxyProtocolFrom && { proxyFrom: addressMatcher(params.proxyProtocolFrom) }),
+      ...(params.proxyProtocolFrom && { proxyFrom: params.proxyProtocolFrom }),
       proxySend: params.proxyProtocolSend,
-      ...(params.trustedProxies && { trusted: addressMatcher(params.trustedProxies) }),
+      ...(params.trustedProxies && { trusted: params.trustedProxies }),
       ...(params.hsts !== undefined && { hsts: params.hsts }),
       ...(params.via !== undefined && { via: params.via }),
       createTraceparent: params.traceparent === 'create',
       createRequestId: params.requestId,
       limits,
+    }
+    const reports: SidecarReports = {
       onRequest,
       onTunnel: () => metrics.tunnels.inc(),
       onPipe: ({ outcome, error, bytesFromClient, bytesToClient }) => {
@@ -547,7 +575,10 @@ export default defineContainer({
         else if (error !== undefined) log.debug('handshake failed', { outcome, address, error })
       },
       onCertificates: shown,
-    })
+    }
+    sidecar = await (params.workers === 1
+      ? startHttpsSidecar({ ...optionsOf(settings), ...reports })
+      : startThreads({ ...settings, ...reports }, params.workers))
     const running = sidecar
     // What changed while the listener was being opened.
     running.useCertificates(certificates)
@@ -586,6 +617,12 @@ export default defineContainer({
     }
   },
 })
+
+/** Loaded only by those who want threads. */
+async function startThreads(options: HttpsWorkersOptions, count: number): Promise<HttpsSidecar> {
+  const { startHttpsWorkers } = await import('./workers.ts')
+  return startHttpsWorkers(options, count)
+}
 
 /** Counts requests between two scrapes: a labelled counter costs a tenth of what forwarding a request does. */
 class RequestTally {

@@ -188,7 +188,7 @@ describe('other certificates while it serves', () => {
     }
     const half = await reload(500)
     const whole = await reload(500)
-    // One context costs about 100 KiB, so that a leak of all would be 100 MiB.
+    // Each context costs about 50 KiB, and each round makes two of them.
     expect(whole - half).toBeLessThan(24 * 1024 * 1024)
   })
 })

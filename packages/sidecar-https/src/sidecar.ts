@@ -78,6 +78,8 @@ export interface HttpsSidecarOptions
   readonly onHandshake?: (report: HandshakeReport) => void
   /** Called with the certificates that new connections get from now on. */
   readonly onCertificates?: (infos: readonly CertificateInfo[]) => void
+  /** Called with `openConnections` when it has changed. */
+  readonly onConnections?: (open: number) => void
 }
 
 export interface HttpsSidecar extends AsyncDisposable {
@@ -125,7 +127,8 @@ interface Arrival {
   proxy?: ProxyHeader
 }
 
-class TlsSidecar implements HttpsSidecar {
+/** One that does not listen yet; it checks already what it is given. */
+export class TlsSidecar implements HttpsSidecar {
   address: ListenAddress
   readonly #options: HttpsSidecarOptions
   readonly #limits: Limits
@@ -261,6 +264,12 @@ class TlsSidecar implements HttpsSidecar {
 
   #accept(raw: Socket): void {
     const address = plainAddress(raw.remoteAddress)
+    // Whether to trust a peer that was gone before it was accepted can no longer be known.
+    if (address === undefined && 'port' in this.address) {
+      raw.destroy()
+      this.#report('closed', undefined, new Error('the client has reset its connection'))
+      return
+    }
     const refused = this.#admission.enter(address)
     if (refused !== undefined) {
       raw.destroy()
@@ -270,10 +279,12 @@ class TlsSidecar implements HttpsSidecar {
     const peer = peerOf(raw)
     const arrival: Arrival = { raw }
     this.#sockets.add(raw)
+    this.#options.onConnections?.(this.#sockets.size)
     this.#arriving.set(peer, arrival)
     raw.once('close', () => {
       this.#admission.leave(address)
       this.#sockets.delete(raw)
+      this.#options.onConnections?.(this.#sockets.size)
       if (this.#arriving.get(peer) === arrival) this.#arriving.delete(peer)
     })
     if (this.#options.proxyFrom?.(address)) this.#acceptBehindProxy(arrival)

@@ -47,7 +47,7 @@ export async function startWorld(app: Application, tuning: Tuning = {}): Promise
   }
   const sidecar = await startHttpsSidecar({
     listen: { host: '127.0.0.1', port: 0 },
-    target: app.target,
+    target: tuning.target ?? app.target,
     ...(tuning.certificates === undefined && { certificate: CERTIFICATE }),
     responseTimeoutMs: 10_000,
     connectTimeoutMs: 5_000,
@@ -337,9 +337,12 @@ export async function exchangeRaw(port: number, bytes: string): Promise<string> 
 }
 
 /** Waits until a condition holds; fails after 10 s with what was awaited. */
-export async function until(condition: () => boolean, awaited: string | (() => string)): Promise<void> {
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  awaited: string | (() => string),
+): Promise<void> {
   const deadline = Date.now() + 10_000
-  while (!condition()) {
+  while (!(await condition())) {
     if (Date.now() > deadline) {
       throw new Error(`waited in vain for: ${typeof awaited === 'string' ? awaited : awaited()}`)
     }

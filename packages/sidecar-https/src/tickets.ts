@@ -3,6 +3,9 @@ import { randomBytes } from 'node:crypto'
 /** Of the keys of session tickets: 16 of name, 16 of HMAC, 16 of AES. */
 export const TICKET_KEY_BYTES = 48
 
+/** How long keys that are made here are used, unless somebody says otherwise. */
+export const TICKET_ROTATION_MS = 43_200_000
+
 /** Who is asked for new keys from time to time, so that what one key has protected does not stay readable for ever. */
 export class TicketKeys {
   #current: Buffer

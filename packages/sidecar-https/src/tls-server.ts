@@ -11,7 +11,7 @@ import { type CertificateInfo, checkAuthorities, type KeyPair } from './certific
 import type { NamedPair } from './certificate-directory.ts'
 import { type CertificateStore, createCertificateStore } from './certificate-store.ts'
 import { UnknownName } from './handshake.ts'
-import { TicketKeys } from './tickets.ts'
+import { TICKET_ROTATION_MS, TicketKeys } from './tickets.ts'
 
 /** What clients are shown. */
 export interface Certificates {
@@ -63,8 +63,6 @@ const CIPHERS = [
   'ECDHE-RSA-CHACHA20-POLY1305',
 ].join(':')
 
-const TWELVE_HOURS = 43_200_000
-
 /**
  * Does TLS on connections that are given to its `server` by the event `connection`, with certificates, authorities and
  * ticket keys that can be changed under it. Certificates of clients are asked for and not judged.
@@ -89,7 +87,7 @@ export class TlsServer {
     const withoutName = this.#withoutName()
     this.#shown = fingerprint(withoutName)
     const { ticketKeys } = options
-    this.#tickets = new TicketKeys(undefined, options.ticketRotationMs ?? TWELVE_HOURS, (keys) =>
+    this.#tickets = new TicketKeys(undefined, options.ticketRotationMs ?? TICKET_ROTATION_MS, (keys) =>
       this.server.setTicketKeys(keys),
     )
     this.server = usable(() =>
