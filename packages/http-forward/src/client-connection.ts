@@ -21,6 +21,9 @@ type State = 'head' | 'exchange' | 'discard' | 'linger' | 'tunnel' | 'closed'
 /** `again`: there may be more to do; `more`: bytes are missing; `wait`: these bytes have to wait. */
 type Step = 'again' | 'more' | 'wait'
 
+/** Windows in which a client may take no whole piece of a response. */
+const STANDSTILLS_MOST = 3
+
 /** How much of further requests is read while one is being served. */
 const READ_AHEAD_BYTES = 16 * 1024
 
@@ -72,6 +75,10 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
   /** Pieces of the response, and how many they were when the client had ended its side. */
   #sent = 0
   #sentBefore = 0
+  /** Of content, in all. */
+  #sentBytes = 0
+  #takenBefore = 0
+  #standstills = 0
   /** Bytes that were still to be written when the connection was ended, or a window later. */
   #left = 0
 
@@ -305,6 +312,7 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
 
   data(bytes: Buffer, start: number, end: number, owner: Owner): void {
     this.#sent += 1
+    this.#sentBytes += end - start
     if (this.#framing !== 'chunked') {
       this.#outbox.bytes(bytes, start, end, owner)
       return
@@ -482,6 +490,10 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
       }
       return
     }
+    if (this.#standsStill()) {
+      this.#giveUp(new Error('the client has stalled'))
+      return
+    }
     if (!exchange.owesBody || !this.#bodyOpen) return
     const enough = (this.#context.limits.minBodyRate * windowMs) / 1000
     const came = this.#windowBytes
@@ -496,6 +508,15 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
     this.#rest = undefined
     exchange?.clientLost(error)
     this.destroy()
+  }
+
+  // The timer of the socket is put off by what the client sends too. Of a large piece it shows only the end, so that a
+  // slow client gets several windows for it.
+  #standsStill(): boolean {
+    const taken = this.#sentBytes - this.#socket.writableLength
+    this.#standstills = !this.#outbox.open && taken === this.#takenBefore ? this.#standstills + 1 : 0
+    this.#takenBefore = taken
+    return this.#standstills > STANDSTILLS_MOST
   }
 
   // The client takes nothing of what is written.

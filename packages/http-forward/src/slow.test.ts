@@ -37,10 +37,31 @@ test('300 clients that send their heads and bodies byte by byte do not keep othe
     }
     expect([served, whole]).toEqual([50, 50])
     expect(slow.filter(({ ended, received }) => ended || received !== '')).toEqual([])
-    expect(proxy.forwarder.connections).toBe(300)
+    await until(() => proxy.forwarder.connections === 300, 'the end of the quick clients')
   } finally {
     for (const client of slow) client.socket.destroy()
   }
   await until(() => proxy.forwarder.connections === 0, 'the end of all clients')
   await until(() => app.sockets.size <= 1, 'the end of the requests that nobody waits for')
+})
+
+test('a client that takes nothing of its response is given up, though it goes on sending', async () => {
+  await using app = await httpApp((_, res) => {
+    const pour = (): void => {
+      while (res.write(Buffer.alloc(64 * 1024)));
+      res.once('drain', pour)
+    }
+    pour()
+  })
+  const { upstream } = app
+  await using proxy = await startProxy({ route: () => ({ upstream }), limits: { stallMs: 100 } })
+  using client = await rawClient(proxy.port)
+  client.socket.pause()
+  client.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+  const trickle = setInterval(() => client.send('G'), 20)
+  try {
+    await until(() => proxy.forwarder.connections === 0, 'the end of the client')
+  } finally {
+    clearInterval(trickle)
+  }
 })
