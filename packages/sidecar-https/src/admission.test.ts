@@ -1,5 +1,7 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import { Admission } from './admission.ts'
 import { addressMatcher } from './cidr.ts'
@@ -103,6 +105,21 @@ describe('counting', () => {
       expect(admission.enter('10.0.0.1')).toMatch(/^there are 1 connections from 10\.0\.0\.1/)
       admission.leave('10.0.0.1')
     }
+  })
+
+  test('of a million addresses that come and go leaves no memory behind', () => {
+    setFlagsFromString('--expose-gc')
+    const collect: () => void = runInNewContext('gc')
+    const admission = new Admission({ connections: NONE, connectionsPerAddress: 1 })
+    collect()
+    const before = process.memoryUsage().heapUsed
+    for (let address = 0; address < 1_000_000; address += 1) {
+      admission.enter(`2001:db8::${address.toString(16)}`)
+      admission.leave(`2001:db8::${address.toString(16)}`)
+    }
+    collect()
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(16 * 1024 * 1024)
+    expect(admission.enter('2001:db8::1')).toBeUndefined()
   })
 
   test('has no limit for peers without an address, as on a Unix socket, but the one in all', () => {

@@ -101,7 +101,7 @@ function clientAuthEnv(ca: TestCa): Record<string, string> {
 }
 
 async function until(what: () => Promise<boolean> | boolean): Promise<void> {
-  for (let round = 0; round < 500; round++) {
+  for (let round = 0; round < 700; round++) {
     if (await what()) return
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
@@ -360,3 +360,10 @@ it('an upgrade to cleartext HTTP/2, in which a client could forge headers, is no
   expect(response.statusCode).toBe(200)
   expect(JSON.parse(await text(response))).not.toHaveProperty('upgrade')
 })
+
+it('a certificate that ends while it is served is said to have ended on /readyz', async () => {
+  // It begins an hour before it is made, and ends two seconds after.
+  const running = await start(certificateFiles('brief.test', (3_600 + 2) / 86_400))
+  expect(await (await running.ask('/readyz')).text()).not.toContain('EXPIRED')
+  await until(async () => (await (await running.ask('/readyz')).text()).includes('EXPIRED'))
+}, 20_000)

@@ -233,7 +233,7 @@ export default defineContainer({
       { default: '1', advanced },
     ),
     maxConnections: size('Connections of clients; more are closed. 0 for no limit.', {
-      default: '10000',
+      default: '3000',
       advanced,
     }),
     maxConnectionsPerAddress: size(
@@ -365,6 +365,29 @@ export default defineContainer({
     const crlRemark = notice('revocation lists')
     let sidecar: HttpsSidecar | undefined
     let selfMade = false
+    let served: readonly CertificateInfo[] = []
+    let listsEnd = Number.POSITIVE_INFINITY
+
+    const judgeTimes = (): void => {
+      const ended = served.filter(({ notAfter }) => notAfter.getTime() < Date.now())
+      if (selfMade) {
+        remark.set(
+          `SELF-SIGNED, made at start: for development only. Mount a certificate at ${params.cert} and ${params.key}.`,
+        )
+      } else if (ended.length > 0) {
+        const which = ended.map(({ names, notAfter }) => `${names[0]} EXPIRED on ${notAfter.toISOString()}`)
+        remark.set(`${which.join(', ')}: clients refuse it`)
+      } else {
+        remark.clear()
+      }
+      if (listsEnd < Date.now()) {
+        crlRemark.set(
+          'a revocation list is out of date, so that no client of its authority is let in: renew it',
+        )
+      } else {
+        crlRemark.clear()
+      }
+    }
 
     const shown = (infos: readonly CertificateInfo[]): void => {
       metrics.notAfter.reset()
@@ -385,17 +408,8 @@ export default defineContainer({
           log.warn('EXPIRED certificate in use: clients refuse it', fields)
         else log.info('certificate in use', fields)
       }
-      const ended = infos.filter(({ notAfter }) => notAfter.getTime() < Date.now())
-      if (selfMade) {
-        remark.set(
-          `SELF-SIGNED, made at start: for development only. Mount a certificate at ${params.cert} and ${params.key}.`,
-        )
-      } else if (ended.length > 0) {
-        const which = ended.map(({ names, notAfter }) => `${names[0]} EXPIRED on ${notAfter.toISOString()}`)
-        remark.set(`${which.join(', ')}: clients refuse it`)
-      } else {
-        remark.clear()
-      }
+      served = infos
+      judgeTimes()
     }
 
     // What changes before the sidecar has started is given to it at its start; what changes later, when it changes.
@@ -460,13 +474,9 @@ export default defineContainer({
           const ends = crls.flatMap(({ nextUpdate }) =>
             nextUpdate === undefined ? [] : [nextUpdate.getTime()],
           )
-          const first = Math.min(...ends)
-          if (ends.length > 0) metrics.crlNextUpdate.set(first / 1000)
-          if (first < Date.now()) {
-            crlRemark.set(
-              'a revocation list is out of date, so that no client of its authority is let in: renew it',
-            )
-          } else crlRemark.clear()
+          listsEnd = Math.min(...ends)
+          if (ends.length > 0) metrics.crlNextUpdate.set(listsEnd / 1000)
+          judgeTimes()
         })
       }
     }
@@ -608,10 +618,13 @@ export default defineContainer({
         },
       )
     })
+    // What is good when it is loaded may end while it is used.
+    const clock = setInterval(judgeTimes, JUDGE_MS).unref()
     return {
       addresses: { https: running.address, ...(redirect && { redirect: redirect.address }) },
       drain: async () => void (await Promise.all([running.drain(), redirect?.drain()])),
       [Symbol.asyncDispose]: async () => {
+        clearInterval(clock)
         await Promise.all([running[Symbol.asyncDispose](), redirect?.[Symbol.asyncDispose]()])
       },
     }
@@ -623,6 +636,9 @@ async function startThreads(options: HttpsWorkersOptions, count: number): Promis
   const { startHttpsWorkers } = await import('./workers.ts')
   return startHttpsWorkers(options, count)
 }
+
+/** How often the ends of certificates and lists are looked at. */
+const JUDGE_MS = 10_000
 
 /** Counts requests between two scrapes: a labelled counter costs a tenth of what forwarding a request does. */
 class RequestTally {

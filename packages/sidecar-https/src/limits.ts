@@ -21,8 +21,8 @@ export const LIMITS: Limits = {
   // Below the 5 s after which a Node application closes an idle connection; a request that is not idempotent cannot be
   // repeated when it meets that moment.
   poolIdleMs: 4_000,
-  // About 60 KiB each while idle.
-  connections: 10_000,
+  // About 60 KiB each while idle, of the 256 MiB that the snippet of the pod gives.
+  connections: 3_000,
   // Behind a load balancer all clients have the same address.
   connectionsPerAddress: Number.POSITIVE_INFINITY,
   pipeIdleMs: 3_600_000,

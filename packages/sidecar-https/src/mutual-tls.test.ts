@@ -313,6 +313,22 @@ describe('the application is told of a verified client', () => {
     },
   )
 
+  test.each(['optional', 'off'] as const)(
+    'and of what a client without a certificate says by a header of another name, nothing (%s)',
+    async (mode) => {
+      const clientAuth = mode === 'off' ? {} : { clientAuth: authOf({ all: true }, { mode }) }
+      await using world = await startWorld(await telling(), { ...clientAuth, identityHeader: 'X-Who-Is' })
+      const headers = [
+        'Host',
+        'a',
+        ...['X-Who-Is', 'x-who-is', 'X_WHO_IS', 'X-Who_Is'].flatMap((name) => [name, 'forged']),
+      ]
+      expect(JSON.parse((await ask(world.port, '/', { headers })).body)).toEqual([])
+      const { body } = await askHttp2(world.port, { 'x-who-is': 'forged', x_who_is: 'forged' })
+      expect(JSON.parse(body)).toEqual([])
+    },
+  )
+
   test('also when the client calls the header one of its connection, which is not passed on', async () => {
     await using world = await guarded()
     const headers = ['Host', 'a', 'Connection', 'X-Forwarded-Client-Cert, close']

@@ -261,6 +261,29 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('a session of %s', (maxVersion) =
     expect(await onBoth(world, 20, () => resumes(world.port, next, options))).not.toContain(false)
   })
 
+  test('of a client that is revoked meanwhile is forgotten by all', async () => {
+    const ca = createCa('clients')
+    const client = ca.issue({ cn: 'client', client: true })
+    const own = { ...options, ...client }
+    await using world = await startWorld(await hello(), {
+      clientAuth: { mode: 'required', allow: { cn: ['client'] }, ca: ca.cert },
+    })
+    const session = await sessionOf(world.port, own)
+    expect(await onBoth(world, 10, () => resumes(world.port, session, own))).not.toContain(false)
+    world.sidecar.useAuthorities({ ca: ca.cert, crls: [ca.crl([client.serial])] })
+    const served = async () => {
+      using connection = await rawClient(world.port, { ...own, session })
+      connection.socket.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+      await connection.untilClosed()
+      return connection.received !== ''
+    }
+    const letIn = () => served().catch(() => false)
+    await eventually(async () => !(await onBoth(world, 2, letIn)).includes(true))
+    expect(await onBoth(world, 20, letIn)).not.toContain(true)
+    world.sidecar.useAuthorities({ ca: ca.cert, crls: [ca.crl([])] })
+    await eventually(async () => !(await onBoth(world, 2, letIn)).includes(false))
+  })
+
   test('is not forgotten when the same certificate comes again', async () => {
     await using world = await startWorld(await hello())
     const session = await sessionOf(world.port, options)
