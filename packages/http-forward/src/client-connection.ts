@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { type Answer, render, TOO_SLOW } from './answer.ts'
 import { BodyReader, type BodySink } from './body.ts'
+import { cutOff } from './cut-off.ts'
 import type { Deadlines, Expiring } from './deadlines.ts'
 import { type Context, type Downstream, Exchange } from './exchange.ts'
 import { type Client, ForwardedLines } from './forwarded.ts'
@@ -120,7 +121,7 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
 
   destroy(): void {
     // Half a response whose end is that of the connection would look whole; TLS tells by its missing goodbye.
-    if (this.#framing === 'close' && !this.#client.secure) this.#socket.resetAndDestroy()
+    if (this.#framing === 'close') cutOff(this.#socket)
     else this.#socket.destroy()
   }
 

@@ -1,4 +1,5 @@
 export type { Answer } from './answer.ts'
+export { cutOff } from './cut-off.ts'
 export type { Client } from './forwarded.ts'
 export { type ConnectionFacts, createForwarder, type Forwarder, type ForwarderOptions } from './forwarder.ts'
 export { LIMITS, type Limits } from './limits.ts'

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { TLSSocket } from 'node:tls'
+import { cutOff } from './cut-off.ts'
 import type { Limits } from './limits.ts'
 import type { TunnelOutcome, TunnelReport } from './report.ts'
 
@@ -49,13 +49,8 @@ export function openTunnel(options: TunnelOptions): void {
     })
   }
 
-  // What is lost on one side shall look lost on the other, not ended. TLS has no reset, but a missing goodbye.
-  const cutUpstream = () => {
-    // A socket that has sent its end cannot be reset, and one of TLS or of a path cannot be at all.
-    const resettable = !(upstream instanceof TLSSocket) && upstream.remoteFamily !== undefined
-    if (upstream.writableEnded || !resettable) upstream.destroy()
-    else upstream.resetAndDestroy()
-  }
+  // What is lost on one side shall look lost on the other.
+  const cutUpstream = () => cutOff(upstream)
   const cutClient = options.cutClient ?? (() => client.destroy())
   watch(client, cutUpstream, 'client-lost', options.isClientLost ?? (() => isUnfinished(client)))
   watch(upstream, cutClient, 'upstream-lost', () => isUnfinished(upstream))

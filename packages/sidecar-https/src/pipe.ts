@@ -1,5 +1,6 @@
 import { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
+import { cutOff } from '@outrider/http-forward'
 
 /**
  * `closed`: both sides ended, or the pipe was closed; `client-lost` and `upstream-lost`: that side vanished,
@@ -108,8 +109,8 @@ class Pair {
   /** The first outcome counts. */
   cut(outcome: PipeOutcome): void {
     this.#outcome ??= outcome
-    cut(this.#client)
-    cut(this.#upstream)
+    cutOff(this.#client)
+    cutOff(this.#upstream)
   }
 
   #watch(socket: Socket, closed: () => void): void {
@@ -193,15 +194,4 @@ function startConnecting(connect: () => Socket): Socket {
 
 function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error))
-}
-
-/** What is lost on one side shall look lost on the other, not ended. */
-function cut(socket: Socket): void {
-  if (socket.destroyed) return
-  // TLS has no reset, but a missing goodbye; a Unix socket has neither, and no address.
-  const hasReset = !(socket instanceof TLSSocket || socket.connecting) && socket.remoteFamily !== undefined
-  // The system refuses to reset while the end is on its way, and Node would then never close the socket.
-  const isEnding = socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished
-  if (hasReset && !isEnding) socket.resetAndDestroy()
-  else socket.destroy()
 }
