@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
@@ -13,7 +13,7 @@ const BANNER =
 
 /** A container's program as one file, and another one of what its threads run. */
 export interface Bundle {
-  /** Path of main.js; licenses.txt is beside it, and worker.js if there is one. */
+  /** Path of main.js; beside it are licenses.txt, worker.js if there is one, and what both share. */
   file: string
   /** Of the programs together. */
   bytes: number
@@ -33,9 +33,13 @@ export async function bundleContainer(name: string): Promise<Bundle> {
  */
 export async function bundle(entry: string, directory: string): Promise<Bundle> {
   const worker = join(dirname(entry), 'worker.ts')
+  await rm(directory, { recursive: true, force: true })
   const { metafile } = await build({
     entryPoints: { main: entry, ...(existsSync(worker) && { worker }) },
     outdir: directory,
+    // What both need is there once.
+    splitting: true,
+    chunkNames: 'shared-[hash]',
     absWorkingDir: ROOT,
     bundle: true,
     format: 'esm',
