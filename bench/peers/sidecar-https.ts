@@ -18,7 +18,7 @@ export const sidecarHttps: Subject = {
     const main = nodeArgs.length > 0 ? sources : await bundled
     return {
       program: process.execPath,
-      args: [...nodeArgs, main],
+      args: ['--max-semi-space-size=2', ...nodeArgs, main],
       env: {
         SIDECAR_HTTPS_LISTEN: `127.0.0.1:${port}`,
         SIDECAR_HTTPS_TARGET: `http://127.0.0.1:${upstream}`,

@@ -1,7 +1,7 @@
 import { type Container, isRequired } from '../container.ts'
 import { oneLine } from '../log.ts'
 import { definitionOf } from './definition.ts'
-import { entryPoint, portsOf } from './settings.ts'
+import { entryPoint, portsOf, servingEntryPoint } from './settings.ts'
 
 /** The Dockerfile of a container's image; its build context holds one folder with the bundle for each container. */
 export function dockerfile(container: Container, version: string): string {
@@ -37,7 +37,7 @@ export function dockerfile(container: Container, version: string): string {
     'STOPSIGNAL SIGTERM',
     'HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \\',
     `  CMD ${JSON.stringify([...entryPoint, '--probe', 'ready'])}`,
-    `ENTRYPOINT ${JSON.stringify(entryPoint)}`,
+    `ENTRYPOINT ${JSON.stringify(servingEntryPoint)}`,
   ]
   return `${lines.join('\n').replaceAll(/\n\n+/g, '\n\n')}\n`
 }

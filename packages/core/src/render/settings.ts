@@ -28,8 +28,14 @@ export function settingsOf(container: Container, given: readonly GivenParam[] = 
   })
 }
 
-/** The program of every image. */
+/** The program of every image, as it is asked something. */
 export const entryPoint = ['/usr/bin/node', '/app/main.js'] as const
+
+/**
+ * The same as it runs for long. The space for young objects, MiB, of which V8 takes three: with its usual 16 a container
+ * under load is forty MiB larger, and no faster.
+ */
+export const servingEntryPoint = ['/usr/bin/node', '--max-semi-space-size=2', '/app/main.js'] as const
 
 /** The deadline of the drain, as its user wrote it and in seconds. */
 export function drainOf(
