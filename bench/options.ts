@@ -18,7 +18,7 @@ export interface BenchOptions {
 }
 
 /**
- * Parses `<name> ... [--seconds 6] [--rounds 3] [--quick] [--only a,b] [--subjects a,b] [--profile]`.
+ * Parses `<name> ... [--seconds 4] [--rounds 2] [--quick] [--only a,b] [--subjects a,b] [--profile]`.
  * @throws Error that names what is wrong
  */
 export function parseOptions(args: readonly string[]): { names: string[]; options: BenchOptions } {
@@ -38,8 +38,8 @@ export function parseOptions(args: readonly string[]): { names: string[]; option
   const only = values.only?.split(',')
   const subjects = values.subjects?.split(',')
   const options = {
-    rounds: count('rounds', values.rounds ?? (quick ? '1' : '3')),
-    seconds: count('seconds', values.seconds ?? (quick ? '2' : '6')),
+    rounds: count('rounds', values.rounds ?? (quick ? '1' : '2')),
+    seconds: count('seconds', values.seconds ?? (quick ? '2' : '4')),
     warmUpSeconds: quick ? 1 : 2,
     only,
     subjects,

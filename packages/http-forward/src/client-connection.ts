@@ -147,6 +147,10 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
     while (next === 'again' && this.#rest !== undefined) next = this.#step(this.#rest)
     this.#pumping = false
     if (this.#state === 'closed' || this.#state === 'tunnel' || this.#state === 'linger') return
+    if (this.#mayClose()) {
+      this.#close()
+      return
+    }
     const exchange = this.#exchange
     exchange?.flushRequest()
     this.#outbox.flushSoon()
@@ -221,7 +225,9 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
     const { limits } = this.#context
     this.#requests += 1
     this.#minor = head.minor
+    // A client that always has a further request ready would put off the drain for ever.
     this.#keepAlive =
+      !this.#draining &&
       !this.#ended &&
       this.#requests < limits.requestsPerConnection &&
       (head.minor === 1 ? (head.connection & CLOSE) === 0 : (head.connection & KEEP_ALIVE) !== 0)
@@ -336,6 +342,9 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
   }
 
   cut(): void {
+    // What is pipelined behind it would be asked for nobody.
+    this.#state = 'linger'
+    this.#rest = undefined
     this.destroy()
   }
 
@@ -361,8 +370,14 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
   #next(): void {
     this.#state = 'head'
     this.deadline = this.#deadlines.in(this.#context.limits.idleMs)
-    if (this.#rest === undefined && (this.#draining || this.#ended)) this.#close()
+    if (this.#mayClose()) this.#close()
     else if (!this.#pumping && (this.#rest !== undefined || this.#paused)) this.#pump()
+  }
+
+  // Between two requests of a connection that is to end.
+  #mayClose(): boolean {
+    const between = this.#state === 'head' && this.#head === undefined && this.#rest === undefined
+    return between && !this.#pumping && (this.#ended || this.#draining)
   }
 
   #close(): void {

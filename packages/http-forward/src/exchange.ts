@@ -90,6 +90,8 @@ export class Exchange implements ResponseSink {
   /** Whether the rest of the body is thrown away. */
   #dropped = false
   #bodySent = false
+  /** Whether it was sent anew because a kept connection was closed meanwhile. */
+  #repeated = false
   #awaitsContinue = false
   #headSent = false
   #responded = false
@@ -171,7 +173,8 @@ export class Exchange implements ResponseSink {
 
   #follow(route: Forward | Respond): void {
     // Also where no compiler has looked: a throw from here would end the process.
-    if (route === null || typeof route !== 'object' || !('respond' in route || 'upstream' in route)) {
+    const given: Partial<Forward & Respond> | undefined = route ?? undefined
+    if (typeof given !== 'object' || (given.respond ?? given.upstream) === undefined) {
       this.#fail('refused', new Error('the route gave neither an upstream nor an answer'), ROUTE_FAILED)
       return
     }
@@ -197,7 +200,8 @@ export class Exchange implements ResponseSink {
     this.#upstream = upstream
     this.#attempts += 1
     const { pool } = this.#downstream
-    const connection = this.#upgrade ? pool.fresh(upstream, this, true) : pool.take(upstream, this)
+    const fresh = this.#upgrade || this.#repeated
+    const connection = fresh ? pool.fresh(upstream, this, this.#upgrade) : pool.take(upstream, this)
     this.#connection = connection
     connection.text(text)
     if (!this.#received) this.#downstream.openBody(connection.writable)
@@ -321,6 +325,8 @@ export class Exchange implements ResponseSink {
     this.#received = true
     if (this.#settled || this.#dropped) return
     if (this.#head.chunked) {
+      // The end of the chunks is a part of the request too, that a repeated head would lack.
+      this.#bodySent = true
       this.#connection?.text(`0\r\n${trailers}\r\n`)
       this.#shadow?.requestText(`0\r\n${trailers}\r\n`)
     }
@@ -434,7 +440,7 @@ export class Exchange implements ResponseSink {
     this.#connection = undefined
     // Asked for, and for this protocol: anything else leaves two sides with two ideas of what follows.
     const agreed =
-      head.upgrade.toLowerCase() === this.#head.upgrade.toLowerCase() &&
+      protocolsOf(this.#head.upgrade).includes(head.upgrade.trim().toLowerCase()) &&
       (this.accept === undefined || head.headers.get('sec-websocket-accept') === this.accept)
     if (!this.#upgrade || !agreed || this.#settled) {
       socket.destroy()
@@ -456,9 +462,10 @@ export class Exchange implements ResponseSink {
     const timedOut = error instanceof UpstreamTimeout || hasCode(error, 'ETIMEDOUT')
     // The application has closed a kept connection just when we used it: with nothing of a response come, the request
     // was most likely not read, and repeating an idempotent one does no harm (RFC 9110 9.2.2).
-    const stale = untouched && connection?.reused === true && !timedOut
+    const stale = untouched && connection?.reused === true && !timedOut && !this.#repeated
     if (stale && !this.#bodySent && IDEMPOTENT.has(this.#head.method) && this.#upstream !== undefined) {
       this.#attempts -= 1
+      this.#repeated = true
       this.#again(this.#upstream)
       return
     }
@@ -615,6 +622,9 @@ function changed(lines: string, changes: HeaderChanges): string {
     if (value !== undefined) result += headerLine(name, value)
   return result
 }
+
+const protocolsOf = (upgrade: string): string[] =>
+  upgrade.split(',').map((protocol) => protocol.trim().toLowerCase())
 
 function hasCode(error: Error, code: string): boolean {
   return 'code' in error && error.code === code

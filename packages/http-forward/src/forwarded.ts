@@ -40,15 +40,16 @@ export class ForwardedLines {
    * @returns our lines, and the lower-case names of its lines that they replace
    */
   appended(head: Head): { lines: string; replaced: string[] } {
-    const { headers, host } = head
+    const { headers, host, kept } = head
     const before = headers.get('x-forwarded-for')
     const { address } = this.#client
     const chain = [before, address].filter((part) => part !== undefined && part !== '').join(', ')
     let lines = chain === '' ? '' : `X-Forwarded-For: ${chain}\r\n`
     const missing = `${this.#forHost(host)}X-Forwarded-Proto: ${this.#proto}\r\n`
     for (const line of missing.split('\r\n').slice(0, -1)) {
-      const name = line.slice(0, line.indexOf(':')).toLowerCase()
-      if (!headers.has(name)) lines += `${line}\r\n`
+      // By what goes on, because a header that Connection lists does not.
+      const name = line.slice(0, line.indexOf(':') + 1)
+      if (!new RegExp(`^${name}`, 'im').test(kept)) lines += `${line}\r\n`
     }
     const forwarded = headers.get('forwarded')
     // Of a chain that is told in one form only, the other would tell a shorter one.

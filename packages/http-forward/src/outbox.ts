@@ -12,11 +12,15 @@ const QUEUE_MOST = 128 * 1024
 
 // Written one after the other, they find the process on the other side awake: waking it for each one costs as much as the
 // rest of the system call.
-const waiting: Outbox[] = []
+let waiting: Outbox[] = []
+let flushing: Outbox[] = []
 
 function flushWaiting(): void {
-  for (let index = 0; index < waiting.length; index += 1) waiting[index]?.flush()
-  waiting.length = 0
+  const boxes = waiting
+  waiting = flushing
+  flushing = boxes
+  for (const box of boxes) box.flush()
+  boxes.length = 0
 }
 
 /** Joins what one turn of the event loop writes to a socket. */

@@ -220,6 +220,8 @@ export class UpstreamConnection implements Expiring, BodySink {
   }
 
   #nextMemory(): Buffer {
+    // Asked once more after the read in which it was closed.
+    if (this.#state === 'closed') return shared
     // Nothing of the last read is on its way any more.
     if (this.#bulk && this.#slab?.shared === false) return this.#slab.memory
     this.#slab?.release()
@@ -306,7 +308,9 @@ export class UpstreamConnection implements Expiring, BodySink {
     const announced = head.chunked || head.contentLength > 0
     const kept = head.minor === 1 ? (head.connection & CLOSE) === 0 : (head.connection & KEEP_ALIVE) !== 0
     // Careless applications send the body that they announce where there can be none: it would be the next response.
-    this.#reusable = kept && !(none && announced)
+    // Of a 304 the length is that of what is not sent (RFC 9110 8.6).
+    const dubious = head.status === 304 ? head.chunked : none && announced
+    this.#reusable = kept && !dubious
     if (none || head.contentLength === 0) {
       sink.response(head, none ? head.contentLength : 0)
       this.#finish('')

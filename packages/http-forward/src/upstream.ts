@@ -133,6 +133,8 @@ function secured(
       secureContext,
       checkServerIdentity: (_, certificate) => checkServerIdentity(expected, certificate),
       ALPNProtocols: ['http/1.1'],
+      // Whatever the environment says.
+      rejectUnauthorized: true,
       ...(isIP(expected) > 0 ? {} : { servername: expected }),
     }
   }

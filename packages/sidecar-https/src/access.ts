@@ -102,16 +102,20 @@ function preambleOf(
         ...(identity && {
           client: {
             verified: true,
-            commonName: identity.commonNames[0],
+            commonName: identity.commonNames[0]?.slice(0, NAME_MOST),
             ...(withCertificate && { certificate }),
           },
         }),
       },
     })
-  const whole = describe(true)
   // Readers of the format need not take more; our own does not.
-  return whole.length <= 4096 ? whole : describe(false)
+  return describe(certificate !== undefined && certificate.length < CERTIFICATE_MOST)
 }
+
+/** Of a certificate in a header of 4 096 bytes, with room for the rest. */
+const CERTIFICATE_MOST = 3_000
+/** Of a common name; RFC 5280 allows 64 characters. */
+const NAME_MOST = 256
 
 const end = (address: string | undefined, port: number | undefined): ProxyAddress | undefined =>
   address === undefined || port === undefined ? undefined : { address, port }

@@ -109,7 +109,7 @@ test.each<[string, Record<string, string>, RegExp]>([
   [
     'a header that is none',
     { IDENTITY_HEADER: 'X: y' },
-    /IDENTITY_HEADER.* is "X: y", and must be letters, digits and dashes/,
+    /IDENTITY_HEADER.* is "X: y", and must be letters, digits and dashes, and no header that requests have anyway/,
   ],
   ['a line break for HSTS', { HSTS: 'max-age=1\r\nX: y' }, /HSTS.* must be printable ASCII/],
   ['a line break for Via', { VIA: 'a\nb' }, /VIA.* must be printable ASCII/],

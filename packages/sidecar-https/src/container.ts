@@ -343,8 +343,8 @@ export default defineContainer({
       const matcher = compiled(() => addressMatcher(params[name] ?? []))
       if (matcher instanceof Error) yield `${nameOf(name)}: ${matcher.message}`
     }
-    if (!/^[A-Za-z0-9-]+$/.test(params.identityHeader)) {
-      yield `${nameOf('identityHeader')} is ${JSON.stringify(params.identityHeader)}, and must be letters, digits and dashes`
+    if (!/^[A-Za-z0-9-]+$/.test(params.identityHeader) || TAKEN_HEADER.test(params.identityHeader)) {
+      yield `${nameOf('identityHeader')} is ${JSON.stringify(params.identityHeader)}, and must be letters, digits and dashes, and no header that requests have anyway`
     }
     const { ciphers, curves } = params
     for (const [name, options] of [
@@ -679,6 +679,10 @@ class RequestTally {
     this.#bytesOut = 0
   }
 }
+
+/** In these an identity would break the request, or be broken by it. */
+const TAKEN_HEADER =
+  /^(host|connection|keep-alive|te|trailer|upgrade|expect|via|date|cookie|authorization|forwarded|(content|transfer|accept|proxy|x-forwarded-(for|host|port|proto))(-.*)?)$/i
 
 const CLASSES = ['other', '1xx', '2xx', '3xx', '4xx', '5xx']
 

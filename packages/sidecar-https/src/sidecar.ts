@@ -325,6 +325,13 @@ export class TlsSidecar implements HttpsSidecar {
 
   #secured(socket: TLSSocket): void {
     const { address, proxy } = this.#arrived(socket)
+    // A client that has reset its connection meanwhile has no address any more, and what came with the reset would be
+    // forwarded as if from nowhere.
+    if (socket.remoteAddress === undefined && 'port' in this.address) {
+      socket.destroy()
+      this.#report('closed', undefined, new Error('the client has reset its connection'))
+      return
+    }
     const admitted = this.#access.admit(socket, address, proxy)
     if ('outcome' in admitted) {
       socket.destroy()
