@@ -1,5 +1,5 @@
 import { HEX, NAME, VALUE } from './characters.ts'
-import { type Fault, isForged, plainName } from './head.ts'
+import { type Fault, HOP_BY_HOP, isForged, plainName } from './head.ts'
 
 /** Where the bytes of a body go; `end` is exclusive. */
 export interface BodySink {
@@ -187,17 +187,9 @@ export class BodyReader {
 
 // Some applications merge trailers into the headers, so what may not be a header may not be a trailer (RFC 9110 6.5.1).
 const FORBIDDEN = new Set([
+  ...HOP_BY_HOP,
   'host',
   'content-length',
-  'connection',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
   'authorization',
   'cookie',
   'set-cookie',

@@ -138,6 +138,8 @@ describe('a route', () => {
     ['gives nothing', () => wrong(undefined)],
     ['gives null in time', async () => wrong(null)],
     ['gives neither application nor answer', () => wrong({})],
+    ['gives an application that it does not have', () => wrong({ upstream: undefined })],
+    ['gives an application that it does not have in time', async () => wrong({ upstream: undefined })],
     [
       'answers with a header that breaks out',
       () => ({ respond: { status: 200, message: 'x', headers: { A: 'b\r\nC: d' } } }),
@@ -402,6 +404,113 @@ describe('an attempt that fails', () => {
   })
 })
 
+describe('a request that meets the end of a kept connection', () => {
+  test('is repeated once, on a new connection, however many are kept', async () => {
+    let [primed, dropped] = [0, 0]
+    const waiting: (() => void)[] = []
+    await using app = await tcpApp((socket) =>
+      onHeads(socket, (head) => {
+        if (head.startsWith('GET /prime ')) {
+          primed += 1
+          waiting.push(() => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nprimed'))
+        } else {
+          dropped += 1
+          socket.destroy()
+        }
+      }),
+    )
+    const { upstream } = app
+    await using proxy = await startProxy({ route: () => ({ upstream }) })
+    const primes = Array.from({ length: 5 }, () => ask(proxy.port, 'GET /prime HTTP/1.1\r\nHost: a\r\n'))
+    await until(() => primed === 5, '5 requests at the same time')
+    for (const answer of waiting) answer()
+    await Promise.all(primes)
+    await reports(proxy, 5)
+    expect((await ask(proxy.port, GET)).status).toBe(502)
+    expect([dropped, app.accepted]).toEqual([2, 6])
+  })
+
+  test('is not repeated without the end of its empty chunks, which the next client would have to pay', async () => {
+    let puts = 0
+    await using app = await httpApp((req, res) => {
+      if (req.method === 'PUT' && ++puts === 1) req.socket.destroy()
+      else res.end(`${req.method} ${req.url}`)
+    })
+    const { upstream } = app
+    await using proxy = await startProxy({ route: () => ({ upstream }) })
+    expect((await ask(proxy.port, GET)).body).toBe('GET /')
+    const put = await ask(
+      proxy.port,
+      'PUT /put HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n',
+      '0\r\n\r\n',
+    )
+    expect([200, 502]).toContain(put.status)
+    expect(await ask(proxy.port, 'GET /next HTTP/1.1\r\nHost: a\r\n')).toMatchObject({
+      status: 200,
+      body: 'GET /next',
+    })
+  })
+})
+
+test('a connection is kept behind a 304 that tells the length of what it does not send', async () => {
+  await using app = await scriptedApp('HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n')
+  const { upstream } = app
+  await using proxy = await startProxy({ route: () => ({ upstream }) })
+  for (let turn = 0; turn < 3; turn += 1) expect((await ask(proxy.port, GET)).status).toBe(304)
+  expect(app.accepted).toBe(1)
+})
+
+test('of several protocols that a client offers the application may choose one', async () => {
+  let asked = ''
+  await using app = await tcpApp((socket) =>
+    onHeads(socket, (head) => {
+      asked = head
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+      socket.removeAllListeners('data').pipe(socket)
+    }),
+  )
+  const { upstream } = app
+  await using proxy = await startProxy({ route: () => ({ upstream }) })
+  using client = await rawClient(proxy.port)
+  client.send(`${GET}Connection: Upgrade\r\nUpgrade: websocket, x\r\n\r\n`)
+  await client.until('\r\n\r\n')
+  expect(asked).toContain('\r\nUpgrade: websocket, x\r\n')
+  expect(client.received).toMatch(/^HTTP\/1\.1 101 .*\r\nUpgrade: websocket\r\n/s)
+  client.send('any bytes')
+  await client.until('any bytes')
+})
+
+test('what is pipelined behind a response that breaks off is not asked for', async () => {
+  const asked: string[] = []
+  const waiting: (() => void)[] = []
+  await using app = await tcpApp((socket) =>
+    onHeads(socket, (head) => {
+      const [, path = ''] = head.split(' ')
+      const answer = () => void socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+      if (path === '/prime') {
+        waiting.push(answer)
+        return
+      }
+      asked.push(path)
+      if (path === '/broken') socket.end('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf')
+      else answer()
+    }),
+  )
+  const { upstream } = app
+  await using proxy = await startProxy({ route: () => ({ upstream }) })
+  const paths = ['/prime', '/broken', '/behind', '/other']
+  const [prime = '', broken, behind, other = ''] = paths.map((path) => `GET ${path} HTTP/1.1\r\nHost: a\r\n`)
+  // Connections that are kept already, on which it would arrive before its client is gone.
+  const primes = Array.from({ length: 3 }, () => ask(proxy.port, prime))
+  await until(() => waiting.length === 3, '3 requests at the same time')
+  for (const answer of waiting) answer()
+  await Promise.all(primes)
+  await reports(proxy, 3)
+  expect(await exchangeRaw(proxy.port, `${broken}\r\n${behind}\r\n`)).toMatch(/half$/)
+  expect((await ask(proxy.port, other)).body).toBe('ok')
+  expect(asked).toEqual(['/broken', '/other'])
+})
+
 describe('a shadow', () => {
   const route = (app: Application, shadow: Application) => {
     const [upstream, other] = [app.upstream, shadow.upstream]
@@ -565,6 +674,12 @@ describe('about the client', () => {
     expect(valuesOf(seen, 'x-forwarded-for')).toEqual(['127.0.0.1'])
     expect(valuesOf(seen, 'x-forwarded-port')).toEqual(['80'])
     expect(valuesOf(seen, 'forwarded')).toEqual(['for=127.0.0.1;host="a";proto=http'])
+  })
+
+  test('a trusted proxy that forbids to pass on what it says is completed too', async () => {
+    await using world = await inFront((upstream) => ({ upstream }), { trusted: () => true })
+    const lines = 'Connection: X-Forwarded-Proto\r\nX-Forwarded-Proto: https\r\n'
+    expect(valuesOf(await told(world.port, GET + lines), 'x-forwarded-proto')).toEqual(['http'])
   })
 
   test('facts of its connection stand in each request, and no client says them itself', async () => {
@@ -942,6 +1057,44 @@ test('draining ends idle connections at once, and the others after their respons
   expect(busy.received).toContain('Connection: close')
   await drained
   await until(() => app.sockets.size === 0, 'no connection to the application is left')
+})
+
+test('draining does not wait for a further request behind an upload that was answered early', async () => {
+  await using app = await httpApp((_, res) => res.end('early'))
+  const { upstream } = app
+  await using proxy = await startProxy({
+    route: () => ({ upstream }),
+    limits: { idleMs: 60_000, lingerMs: 60_000 },
+  })
+  using client = await rawClient(proxy.port)
+  client.send(`${POST}Content-Length: 20\r\n\r\n0123456789`)
+  await client.until('early')
+  await reports(proxy)
+  const drained = proxy.forwarder.drain()
+  client.send('0123456789')
+  await client.untilClosed()
+  await drained
+})
+
+test('draining is not put off by a client that always has a further request ready', async () => {
+  let answer = () => undefined as unknown
+  await using app = await httpApp((req, res) => {
+    if (req.url === '/0') answer = () => res.end('first')
+    else res.end('further')
+  })
+  const { upstream } = app
+  await using proxy = await startProxy({ route: () => ({ upstream }) })
+  using client = await rawClient(proxy.port)
+  const requests = Array.from({ length: 50 }, (_, index) => `GET /${index} HTTP/1.1\r\nHost: a\r\n\r\n`)
+  client.send(requests.join(''))
+  await until(() => app.sockets.size === 1, 'the first request')
+  const drained = proxy.forwarder.drain()
+  await until(() => answer() !== undefined, 'the first answer')
+  await client.untilClosed()
+  await drained
+  const methods = requests.map(() => 'GET')
+  expect(parseResponses(client.received, methods).length).toBeLessThanOrEqual(2)
+  expect(client.received).toContain('Connection: close')
 })
 
 describe('an application', () => {

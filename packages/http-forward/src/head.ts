@@ -31,7 +31,7 @@ export const UPGRADE = 4
 const FRAMING = new Set(['host', 'content-length', 'transfer-encoding'])
 
 // RFC 9110 7.6.1, with the names of RFC 2616 that old peers still send.
-const HOP_BY_HOP = new Set([
+export const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'connection',
   'keep-alive',
   'proxy-authenticate',

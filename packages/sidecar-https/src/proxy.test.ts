@@ -150,6 +150,39 @@ describe('a PROXY header of a trusted peer', () => {
   })
 })
 
+test('a client that resets its connection behind its request is not forwarded without its address', async () => {
+  const told: unknown[] = []
+  const app = await httpApp(({ headers }, res) => {
+    told.push(headers['x-forwarded-for'])
+    res.end()
+  })
+  await using world = await startWorld(app)
+  const tries = 50
+  for (let turn = 0; turn < tries; turn += 1) {
+    // Leaves a connection to the application on which the next request would arrive at once.
+    await ask(world.port)
+    const raw = connect(world.port, '127.0.0.1').on('error', () => undefined)
+    const [near, far] = duplexPair()
+    const held: Buffer[] = []
+    far.once('data', (hello: Buffer) => {
+      raw.write(hello)
+      far.on('data', (bytes: Buffer) => held.push(bytes))
+    })
+    raw.pipe(far)
+    const socket = connectTls({ socket: near, rejectUnauthorized: false }).on('error', () => undefined)
+    await once(socket, 'secureConnect')
+    await new Promise((resolve) => socket.write(GET, resolve))
+    await new Promise((resolve) => setImmediate(resolve))
+    // The last message of the handshake, the request and the reset arrive together.
+    raw.write(Buffer.concat(held))
+    raw.resetAndDestroy()
+    await once(raw, 'close')
+    socket.destroy()
+  }
+  await outcomes(world, 2 * tries)
+  expect(new Set(told)).toEqual(new Set(['127.0.0.1']))
+})
+
 describe('a PROXY header of a peer that is not trusted', () => {
   test.each([V1, V2])('is no TLS', async (header) => {
     await using world = await serving({ proxyFrom: addressMatcher(['10.0.0.0/8']) })
@@ -249,6 +282,22 @@ describe('a PROXY header that is sent', () => {
     await client.until('hello')
     const tls = inner(received[0]?.tlvs.get(0x20), 5)
     expect([tls.get(0x22), tls.has(0x28)]).toEqual(['many', false])
+  })
+
+  test('leaves out a certificate that is larger than the format can say', async () => {
+    const { app, received } = await proxiedApp(answering)
+    const clientAuth = { mode: 'required', ca: ca.cert, allow: compileAllow({ all: true }) } as const
+    await using world = await startWorld(app, { proxySend: true, clientAuth })
+    // Together over what 16 bits can say; alone, the certificate still fits into a session ticket.
+    const cn = 'e'.repeat(3_000)
+    const ip = Array.from({ length: 10_100 }, (_, index) => `10.0.${index >> 8}.${index & 255}`)
+    const { cert, key, der } = ca.issue({ cn, client: true, ip })
+    expect(der.length + cn.length).toBeGreaterThan(0xffff)
+    using client = await rawClient(world.port, { cert, key })
+    client.socket.write(GET)
+    await client.until('hello')
+    const tls = inner(received[0]?.tlvs.get(0x20), 5)
+    expect([tls.get(0x22), tls.has(0x28)]).toEqual([cn.slice(0, 256), false])
   })
 
   test('begins each connection to the application, and each serves one client', async () => {
