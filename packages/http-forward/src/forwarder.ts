@@ -159,7 +159,7 @@ function isHttp2(socket: Socket): socket is TLSSocket {
 }
 
 /** Without the prefix that an IPv4 address has on an IPv6 socket. */
-function plainAddress(address: string | undefined): string | undefined {
+export function plainAddress(address: string | undefined): string | undefined {
   return address?.replace(/^::ffff:(?=\d+\.)/, '')
 }
 

@@ -1,7 +1,13 @@
 export type { Answer } from './answer.ts'
 export { cutOff } from './cut-off.ts'
 export type { Client } from './forwarded.ts'
-export { type ConnectionFacts, createForwarder, type Forwarder, type ForwarderOptions } from './forwarder.ts'
+export {
+  type ConnectionFacts,
+  createForwarder,
+  type Forwarder,
+  type ForwarderOptions,
+  plainAddress,
+} from './forwarder.ts'
 export { LIMITS, type Limits } from './limits.ts'
 export type { Outcome, RequestReport, TunnelOutcome, TunnelReport } from './report.ts'
 export type { Request, Response } from './request.ts'

@@ -5,6 +5,7 @@ import {
   createForwarder,
   createUpstream,
   type Forwarder,
+  plainAddress,
   type RequestReport,
   type TunnelReport,
   type Upstream,
@@ -20,7 +21,13 @@ import { type HandshakeOutcome, type HandshakeReport, outcomeOf } from './handsh
 import { LIMITS, type Limits } from './limits.ts'
 import { createPipe, type Pipe, type PipeReport } from './pipe.ts'
 import { type ProxyHeader, readProxyHeader } from './proxy-protocol.ts'
-import { type Certificates, type ClientAuthorities, TlsServer, type TlsServerOptions } from './tls-server.ts'
+import {
+  type Certificates,
+  type ClientAuthorities,
+  fingerprints,
+  TlsServer,
+  type TlsServerOptions,
+} from './tls-server.ts'
 
 /** Whether and how clients have to show certificates. */
 export interface ClientAuth extends ClientAuthorities {
@@ -365,14 +372,6 @@ function upstreamOf(options: HttpsSidecarOptions, limits: Limits): Upstream {
     idleMs: limits.poolIdleMs,
     ...(options.targetTls && { tls: options.targetTls }),
   })
-}
-
-const fingerprints = (infos: readonly CertificateInfo[]): string =>
-  infos.map(({ fingerprint256 }) => fingerprint256).join()
-
-/** Without the prefix that an IPv4 address has on an IPv6 socket. */
-function plainAddress(address: string | undefined): string | undefined {
-  return address?.replace(/^::ffff:(?=\d+\.)/, '')
 }
 
 // Peers on a Unix socket have no address: there, a handshake that is not finished may be missed by drain(), which

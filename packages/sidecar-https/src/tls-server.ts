@@ -210,7 +210,8 @@ function signaturesOf(socket: unknown): string[] {
   return known ? (socket as TLSSocket).getSharedSigalgs() : []
 }
 
-const fingerprints = (infos: readonly CertificateInfo[]): string =>
+/** Tells whether certificates have changed. */
+export const fingerprints = (infos: readonly CertificateInfo[]): string =>
   infos.map(({ fingerprint256 }) => fingerprint256).join()
 
 const fingerprint = (pair: KeyPair | undefined): string => (pair ? `${pair.cert}\n${pair.key}` : '')
