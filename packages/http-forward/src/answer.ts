@@ -14,6 +14,7 @@ export const GATEWAY_TIMEOUT: Answer = { status: 504, message: 'The application 
 export const TOO_SLOW: Answer = { status: 408, message: 'The request took too long to arrive.' }
 export const TOO_LARGE: Answer = { status: 413, message: 'The body of the request is too large.' }
 export const CONNECT_REFUSED: Answer = { status: 501, message: 'This server is not a proxy for CONNECT.' }
+export const OVERLOADED: Answer = { status: 503, message: 'Too many requests are being served.' }
 export const ROUTE_FAILED: Answer = { status: 500, message: 'The request could not be routed.' }
 
 export interface RenderedAnswer {

@@ -28,6 +28,9 @@ const STANDSTILLS_MOST = 3
 /** How much of further requests is read while one is being served. */
 const READ_AHEAD_BYTES = 16 * 1024
 
+/** Up to which a client that is not read is looked after. */
+const PEEK_MOST = 64 * 1024
+
 const CR = 0x0d
 const LF = 0x0a
 
@@ -93,7 +96,7 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
     this.pool = options.pool
     this.trusted = options.trusted
     this.forwarded = new ForwardedLines(options.client)
-    this.#outbox = new Outbox(socket)
+    this.#outbox = new Outbox(socket, () => this.#onDrain())
     this.deadline = this.#deadlines.in(this.#context.limits.headMs)
     this.#deadlines.add(this)
     socket.on('data', (bytes: Buffer) => this.#onData(bytes))
@@ -168,6 +171,15 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
   #mayReadAhead(): boolean {
     const ahead = this.#rest === undefined ? 0 : this.#rest.length - this.#restAt
     return this.#state === 'exchange' && this.#body === undefined && ahead < READ_AHEAD_BYTES
+  }
+
+  // One more piece in each window, since a client that has left while nobody wants what it sends does not show.
+  #peek(): void {
+    const ahead = this.#rest === undefined ? 0 : this.#rest.length - this.#restAt
+    if (!this.#paused) return
+    if (ahead < PEEK_MOST) this.#read(true)
+    // Of a connection that was reset the system tells this write too, though TLS does not pass it on.
+    else if (this.#outbox.open) this.#socket.write('')
   }
 
   #step(rest: Buffer): Step {
@@ -510,6 +522,7 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
       this.#giveUp(new Error('the client has stalled'))
       return
     }
+    this.#peek()
     if (!exchange.owesBody || !this.#bodyOpen) return
     const enough = (this.#context.limits.minBodyRate * windowMs) / 1000
     const came = this.#windowBytes
@@ -542,6 +555,7 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
   }
 
   #onDrain(): void {
+    if (this.#state === 'tunnel' || this.#state === 'closed') return
     this.#outbox.drained()
     this.#socket.setTimeout(0)
     this.#exchange?.clientDrained()
@@ -581,6 +595,7 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
     const tunnel = this.#state === 'tunnel'
     this.#state = 'closed'
     this.#rest = undefined
+    this.#outbox.close()
     this.#deadlines.delete(this)
     if (!tunnel) this.#exchange?.clientLost(error)
     this.#onClose(this)

@@ -6,6 +6,7 @@ import {
   checkHeaderName,
   GATEWAY_TIMEOUT,
   headerLine,
+  OVERLOADED,
   type RenderedAnswer,
   ROUTE_FAILED,
   render,
@@ -63,6 +64,8 @@ export interface Context {
   onRequest(report: RequestReport): void
   onTunnel(report: TunnelReport): void
   onShadow(report: ShadowReport): void
+  /** Under way. */
+  shadows: number
 }
 
 const BODILESS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'DELETE', 'CONNECT'])
@@ -135,14 +138,20 @@ export class Exchange implements ResponseSink {
       return
     }
     if (!this.#received) this.#downstream.openBody(false)
-    route.then(
-      (decided) => {
-        if (this.#settled) return
-        this.#follow(decided)
-        this.flushRequest()
-      },
-      (error) => this.#fail('refused', asError(error), ROUTE_FAILED),
-    )
+    const { routeMs } = this.#context.limits
+    const late = setTimeout(() => {
+      this.#fail('refused', new Error(`the route has not decided within ${routeMs} ms`), GATEWAY_TIMEOUT)
+    }, routeMs)
+    route
+      .finally(() => clearTimeout(late))
+      .then(
+        (decided) => {
+          if (this.#settled) return
+          this.#follow(decided)
+          this.flushRequest()
+        },
+        (error) => this.#fail('refused', asError(error), ROUTE_FAILED),
+      )
   }
 
   get settled(): boolean {
@@ -197,26 +206,41 @@ export class Exchange implements ResponseSink {
       this.#fail('refused', asError(error), ROUTE_FAILED)
       return
     }
-    this.#upstream = upstream
-    this.#attempts += 1
     const { pool } = this.#downstream
     const fresh = this.#upgrade || this.#repeated
     const connection = fresh ? pool.fresh(upstream, this, this.#upgrade) : pool.take(upstream, this)
+    if (connection === undefined) {
+      this.#fail('refused', new Error('there are as many connections to applications as may be'), OVERLOADED)
+      return
+    }
+    this.#upstream = upstream
+    this.#attempts += 1
     this.#connection = connection
     connection.text(text)
     if (!this.#received) this.#downstream.openBody(connection.writable)
   }
 
   #startShadow(upstream: Upstream): void {
-    const { pool } = this.#downstream
+    const context = this.#context
+    if (context.shadows >= context.limits.shadows) {
+      const error = new Error(`there are ${context.shadows} shadows, as many as may be`)
+      context.onShadow({ upstream: upstream.name, status: undefined, durationMs: 0, error })
+      return
+    }
+    let text: string
     try {
-      const text = this.#headText(upstream)
-      this.#shadow = new Shadow(pool, upstream, text, this.bodiless, this.#last, !this.#received, (report) =>
-        this.#context.onShadow(report),
-      )
+      text = this.#headText(upstream)
     } catch {
       // The request itself fails of the same.
+      return
     }
+    const onEnd = (report: ShadowReport) => {
+      context.shadows -= 1
+      context.onShadow(report)
+    }
+    context.shadows += 1
+    const { pool } = this.#downstream
+    this.#shadow = new Shadow(pool, upstream, text, this.bodiless, this.#last, !this.#received, onEnd)
   }
 
   // Some applications leave the body of a GET unread and take it for the next request, and some send a body after HEAD
@@ -278,7 +302,7 @@ export class Exchange implements ResponseSink {
     let lines = ''
     let rest = kept
     if (this.#context.createTraceparent) {
-      const sent = this.#head.headers.get('traceparent')
+      const sent = this.#head.traceparent
       this.#traceparent ??= sent !== undefined && TRACEPARENT.test(sent) ? sent : newTraceparent()
       if (this.#traceparent !== sent) {
         // The state belongs to the parent that is not believed (W3C Trace Context 3.2).
@@ -341,6 +365,8 @@ export class Exchange implements ResponseSink {
     if (!connection.flush() && !this.#received && !this.#dropped) this.#downstream.openBody(false)
   }
 
+  readonly awaited = true
+
   get owesBody(): boolean {
     return !this.#received && !this.#awaitsContinue && this.#connection?.writable === true
   }
@@ -401,6 +427,9 @@ export class Exchange implements ResponseSink {
     this.#headSent = true
     // An application that refuses a body often stops reading it.
     if (head.status >= 400) this.#dropBody()
+    // RFC 9110 15.5.22; HTTP/2 has no such header.
+    if (head.status === 426 && head.upgrade !== '' && this.#downstream.version !== '2')
+      lines += `Connection: Upgrade\r\nUpgrade: ${head.upgrade}\r\n`
     const none = this.bodiless || head.status === 204 || head.status === 304
     this.#downstream.head(head.status, head.reason, lines, head.status === 204 ? -1 : length, none)
   }
@@ -608,7 +637,7 @@ export class Exchange implements ResponseSink {
       error: this.#error,
       clientAddress: this.request.client.address,
       upstream: this.#upstream?.name,
-      traceparent: this.#traceparent,
+      traceparent: this.#traceparent ?? validTrace(this.#head.traceparent),
       requestId: this.#requestId,
     })
   }
@@ -622,6 +651,9 @@ function changed(lines: string, changes: HeaderChanges): string {
     if (value !== undefined) result += headerLine(name, value)
   return result
 }
+
+const validTrace = (sent: string | undefined): string | undefined =>
+  sent !== undefined && TRACEPARENT.test(sent) ? sent : undefined
 
 const protocolsOf = (upgrade: string): string[] =>
   upgrade.split(',').map((protocol) => protocol.trim().toLowerCase())

@@ -8,7 +8,7 @@ import type { Client } from './forwarded.ts'
 import { plainName } from './head.ts'
 import { ClientSession } from './http2-session.ts'
 import { LIMITS, type Limits } from './limits.ts'
-import { Pool } from './pool.ts'
+import { type Load, Pool } from './pool.ts'
 import type { RequestReport, TunnelReport } from './report.ts'
 import type { Route } from './route.ts'
 import type { ShadowReport } from './shadow.ts'
@@ -78,11 +78,13 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
     onRequest: options.onRequest ?? (() => undefined),
     onTunnel: options.onTunnel ?? (() => undefined),
     onShadow: options.onShadow ?? (() => undefined),
+    shadows: 0,
   }
   const withheldOfResponses = Object.keys(options.responseHeaders ?? {}).map(plainName)
   const withheld = (options.withheld ?? []).map(plainName)
   const trusted = options.trusted ?? (() => false)
-  const shared = new Pool(limits, deadlines, withheldOfResponses, undefined)
+  const load: Load = { connections: 0 }
+  const shared = new Pool(limits, load, deadlines, withheldOfResponses, undefined)
   const connections = new Set<ClientConnection | ClientSession>()
   let draining = false
   const waiting: (() => void)[] = []
@@ -102,7 +104,7 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
       const own =
         facts.preamble === undefined
           ? undefined
-          : new Pool(limits, deadlines, withheldOfResponses, facts.preamble)
+          : new Pool(limits, load, deadlines, withheldOfResponses, facts.preamble)
       const facility = {
         context,
         deadlines,

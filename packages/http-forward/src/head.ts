@@ -97,6 +97,9 @@ export class Head {
   #hostEnd = 0
   #upgradeAt = 0
   #upgradeEnd = 0
+  #traces = 0
+  #traceAt = 0
+  #traceEnd = 0
   #codings = 0
   #headers: Map<string, string> | undefined
   #kept: string | undefined
@@ -160,6 +163,11 @@ export class Head {
   /** The protocol of the Upgrade header. */
   get upgrade(): string {
     return this.text.slice(this.#upgradeAt, this.#upgradeEnd)
+  }
+
+  /** The value of the only traceparent line (W3C Trace Context); undefined without one. */
+  get traceparent(): string | undefined {
+    return this.#traces === 1 ? this.text.slice(this.#traceAt, this.#traceEnd) : undefined
   }
 
   /** The lines that go on, each with its end; case, order and duplicates as they came. */
@@ -396,6 +404,13 @@ export class Head {
           return false
         }
         if (is(bytes, line, 'keep-alive')) return false
+        break
+      case 11:
+        if (this.#isRequest && is(bytes, line, 'traceparent')) {
+          this.#traces += 1
+          this.#traceAt = value - start
+          this.#traceEnd = valueEnd - start
+        }
         break
       case 14:
         if (is(bytes, line, 'content-length')) {

@@ -84,7 +84,7 @@ export class ClientStream implements Downstream, Expiring {
     this.forwarded = host.forwarded
     this.pool = host.pool
     this.trusted = host.trusted
-    this.#outbox = new Outbox(stream)
+    this.#outbox = new Outbox(stream, () => this.drained())
     this.deadline = host.deadlines.in(host.context.limits.stallMs)
     host.deadlines.add(this)
     this.#stream[OWNER] = this
@@ -398,6 +398,7 @@ export class ClientStream implements Downstream, Expiring {
   closed(): void {
     if (this.#exchange !== undefined || !this.#answered) this.aborted()
     this.#over = true
+    this.#outbox.close()
     this.#host.deadlines.delete(this)
     this.#host.onStreamClose(this)
   }

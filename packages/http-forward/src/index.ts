@@ -9,7 +9,14 @@ export {
   plainAddress,
 } from './forwarder.ts'
 export { LIMITS, type Limits } from './limits.ts'
-export type { Outcome, RequestReport, TunnelOutcome, TunnelReport } from './report.ts'
+export {
+  type Outcome,
+  type Refusal,
+  type RequestReport,
+  refusalOf,
+  type TunnelOutcome,
+  type TunnelReport,
+} from './report.ts'
 export type { Request, Response } from './request.ts'
 export type { Failure, Forward, HeaderChanges, Respond, Route } from './route.ts'
 export type { ShadowReport } from './shadow.ts'

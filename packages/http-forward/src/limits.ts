@@ -18,6 +18,12 @@ export interface Limits extends HeadLimits, ChunkLimits {
   responseHeadBytes: number
   /** Until what is left of a request that is answered already has come; then the connection is closed. */
   lingerMs: number
+  /** Until a route has decided. */
+  routeMs: number
+  /** To applications, in all, those between two requests included; a request that needs one more gets a 503. */
+  upstreamConnections: number
+  /** Requests at the same time of which a shadow gets a copy; others go without. */
+  shadows: number
   /** One side has ended: how long the other may be silent. */
   halfClosedMs: number
   /** The client has ended its side in the middle of a response: how long until the next piece of it. */
@@ -27,7 +33,10 @@ export interface Limits extends HeadLimits, ChunkLimits {
   streams: number
   /** What a client may send on one HTTP/2 stream ahead of the application. */
   streamWindowBytes: number
-  /** The same of all streams of a connection together. */
+  /**
+   * What of one connection may be under way. node:http2 allows more as soon as it comes, so that the windows of the
+   * streams bound what waits here.
+   */
   sessionWindowBytes: number
   /** Of one HTTP/2 connection; with more in use, new streams are refused. */
   sessionBytes: number
@@ -62,10 +71,14 @@ export const LIMITS: Limits = {
   trailerBytes: 8 * 1024,
   // Closing with unread bytes makes the kernel send a reset, which can overtake the answer.
   lingerMs: 5_000,
+  routeMs: 10_000,
+  // A stream of HTTP/2 costs its client next to nothing, and each has a connection here.
+  upstreamConnections: 4_096,
+  shadows: 1_000,
   halfClosedMs: 60_000,
   abandonedMs: 1_000,
   tcpKeepAliveMs: 60_000,
-  // With the windows, as Envoy advises for the edge. A paused stream holds at most its window.
+  // As Envoy advises for the edge. A paused stream holds at most its window, and a connection 6.4 MB.
   streams: 100,
   streamWindowBytes: 64 * 1024,
   sessionWindowBytes: 1024 * 1024,

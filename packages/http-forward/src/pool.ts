@@ -3,9 +3,15 @@ import type { Limits } from './limits.ts'
 import type { Upstream } from './upstream.ts'
 import { type ResponseSink, UpstreamConnection } from './upstream-connection.ts'
 
+/** What all pools of a forwarder have open. */
+export interface Load {
+  connections: number
+}
+
 /** The connections to the applications, the unused ones kept for the next request. */
 export class Pool {
   readonly #limits: Limits
+  readonly #load: Load
   readonly #deadlines: Deadlines
   readonly #preamble: Buffer | undefined
   readonly #withheld: readonly string[]
@@ -20,18 +26,23 @@ export class Pool {
    */
   constructor(
     limits: Limits,
+    load: Load,
     deadlines: Deadlines,
     withheld: readonly string[],
     preamble: Buffer | undefined,
   ) {
     this.#limits = limits
+    this.#load = load
     this.#deadlines = deadlines
     this.#withheld = withheld
     this.#preamble = preamble
   }
 
-  /** The connection used last, because the application is the least likely to close that one; or a new one. */
-  take(upstream: Upstream, sink: ResponseSink): UpstreamConnection {
+  /**
+   * The connection used last, because the application is the least likely to close that one; or a new one. Undefined
+   * when there are as many as may be.
+   */
+  take(upstream: Upstream, sink: ResponseSink): UpstreamConnection | undefined {
     let connection = this.#idle.get(upstream)?.pop()
     while (connection?.outdated) {
       connection.destroy()
@@ -42,8 +53,14 @@ export class Pool {
     return connection
   }
 
-  /** @param streamed whether the connection may be switched to another protocol */
-  fresh(upstream: Upstream, sink: ResponseSink, streamed: boolean): UpstreamConnection {
+  /**
+   * A new one; undefined when there are as many as may be.
+   * @param streamed whether the connection may be switched to another protocol
+   */
+  fresh(upstream: Upstream, sink: ResponseSink, streamed: boolean): UpstreamConnection | undefined {
+    if (this.#load.connections >= this.#limits.upstreamConnections) this.#closeUnused()
+    if (this.#load.connections >= this.#limits.upstreamConnections) return undefined
+    this.#load.connections += 1
     const connection = new UpstreamConnection(
       upstream,
       sink,
@@ -77,8 +94,16 @@ export class Pool {
     for (const connection of this.#open) connection.destroy()
   }
 
+  #closeUnused(): void {
+    for (const [longestUnused] of this.#idle.values()) {
+      if (longestUnused === undefined) continue
+      longestUnused.destroy()
+      return
+    }
+  }
+
   #remove(connection: UpstreamConnection): void {
-    this.#open.delete(connection)
+    if (this.#open.delete(connection)) this.#load.connections -= 1
     const idle = this.#idle.get(connection.upstream)
     if (idle === undefined) return
     const at = idle.lastIndexOf(connection)

@@ -12,6 +12,36 @@ export type Outcome =
   | 'refused'
   | 'answered'
 
+/** Why a request, or a whole connection of HTTP/2, was refused. */
+export type Refusal =
+  | 'malformed'
+  | 'too-slow'
+  | 'body-too-large'
+  | 'target-too-long'
+  | 'head-too-large'
+  | 'flood'
+  | 'unsupported'
+  | 'overloaded'
+  | 'route-failed'
+
+/** From the status of a request whose outcome is `refused`. */
+export function refusalOf(status: number): Refusal {
+  return REFUSALS.get(status) ?? 'malformed'
+}
+
+const REFUSALS: ReadonlyMap<number, Refusal> = new Map([
+  [408, 'too-slow'],
+  [413, 'body-too-large'],
+  [414, 'target-too-long'],
+  [429, 'flood'],
+  [431, 'head-too-large'],
+  [500, 'route-failed'],
+  [501, 'unsupported'],
+  [503, 'overloaded'],
+  [504, 'route-failed'],
+  [505, 'unsupported'],
+])
+
 export interface RequestReport {
   /** `-` when the request could not be read. */
   readonly method: string

@@ -1,3 +1,4 @@
+import { scarce } from './outbox.ts'
 import type { Pool } from './pool.ts'
 import type { Upstream } from './upstream.ts'
 import type { ResponseSink, UpstreamConnection } from './upstream-connection.ts'
@@ -18,8 +19,7 @@ const RESPONSE_BYTES = 1024 * 1024
 /** A copy of a request, whose response is thrown away. */
 export class Shadow implements ResponseSink {
   readonly bodiless: boolean
-  /** Of the application alone is expected that it answers in time. */
-  readonly owesBody = false
+  readonly awaited = false
   readonly #pool: Pool
   readonly #upstream: Upstream
   readonly #onEnd: (report: ShadowReport) => void
@@ -51,7 +51,13 @@ export class Shadow implements ResponseSink {
     this.#requestComplete = !hasBody
     this.#onEnd = onEnd
     this.#connection = pool.take(upstream, this)
-    this.#connection.text(head)
+    if (this.#connection === undefined) {
+      this.#report(new Error('there are as many connections to applications as may be'))
+    } else this.#connection.text(head)
+  }
+
+  get owesBody(): boolean {
+    return !this.#requestComplete
   }
 
   requestText(text: string): void {
@@ -62,7 +68,8 @@ export class Shadow implements ResponseSink {
     const connection = this.#connection
     if (connection === undefined) return
     this.#queued = connection.writable ? 0 : this.#queued + end - start
-    if (this.#queued > QUEUE_BYTES) this.lost(new Error('the shadow does not take the request'))
+    const most = scarce() ? 0 : QUEUE_BYTES
+    if (this.#queued > most) this.lost(new Error('the shadow does not take the request'))
     else connection.bytes(bytes, start, end)
   }
 

@@ -3,7 +3,7 @@ import { BodyReader, type BodySink } from './body.ts'
 import type { Deadlines, Expiring } from './deadlines.ts'
 import { CLOSE, Head, KEEP_ALIVE } from './head.ts'
 import type { Limits } from './limits.ts'
-import { Outbox } from './outbox.ts'
+import { Outbox, scarce } from './outbox.ts'
 import { type Owner, SLAB_BYTES, Slab } from './slab.ts'
 import { type Upstream, UpstreamFault, UpstreamTimeout } from './upstream.ts'
 
@@ -13,6 +13,8 @@ export interface ResponseSink {
   readonly bodiless: boolean
   /** Whether the client still owes bytes of the request that can be sent: the application is not to blame. */
   readonly owesBody: boolean
+  /** Whether somebody wants the response, however long it takes. */
+  readonly awaited: boolean
   interim(head: Head): void
   /** Protocols are switched; the connection and what has come on it are the receiver's. */
   switched(head: Head, socket: Socket, rest: Buffer): void
@@ -34,6 +36,7 @@ const BULK_BYTES = 16 * 1024
 
 // Each read is used up before the next one of any connection, so that all can share the memory.
 const shared = Buffer.allocUnsafeSlow(SLAB_BYTES)
+const sharedPart = shared.subarray(0, 2 * BULK_BYTES)
 
 type State = 'connecting' | 'head' | 'body' | 'idle' | 'switched' | 'closed'
 
@@ -99,7 +102,7 @@ export class UpstreamConnection implements Expiring, BodySink {
           buffer: () => this.#nextMemory(),
           callback: (length, memory) => this.#onRead(memory as Buffer, length),
         })
-    this.#outbox = new Outbox(this.#socket)
+    this.#outbox = new Outbox(this.#socket, () => this.#onDrain())
     this.#watch(streamed, preamble)
   }
 
@@ -176,8 +179,9 @@ export class UpstreamConnection implements Expiring, BodySink {
     return this.#reusable
   }
 
-  /** Ends it without telling its sink. */
+  /** Ends it without telling its sink, unless it belongs to another protocol by now. */
   destroy(): void {
+    if (this.#state === 'switched') return
     this.#sink = undefined
     this.#socket.destroy()
     this.#forget()
@@ -192,6 +196,8 @@ export class UpstreamConnection implements Expiring, BodySink {
       else this.#lose(new UpstreamTimeout(`no response within ${responseTimeoutMs} ms`))
     } else if (this.#state === 'idle') {
       this.destroy()
+    } else if (this.#state === 'body' && this.#sink?.awaited === false) {
+      this.#lose(new UpstreamTimeout(`no end of the response within ${responseTimeoutMs} ms`))
     } else {
       this.deadline = Number.POSITIVE_INFINITY
     }
@@ -207,10 +213,7 @@ export class UpstreamConnection implements Expiring, BodySink {
       this.#await()
       this.#sink?.drained()
     })
-    socket.on('drain', () => {
-      this.#outbox.drained()
-      this.#sink?.drained()
-    })
+    socket.on('drain', () => this.#onDrain())
     socket.on('error', (error) => {
       this.#error = error
     })
@@ -219,14 +222,20 @@ export class UpstreamConnection implements Expiring, BodySink {
     if (streamed) socket.on('data', (bytes: Buffer) => this.#take(bytes, bytes.length, true))
   }
 
+  #onDrain(): void {
+    this.#outbox.drained()
+    this.#sink?.drained()
+  }
+
   #nextMemory(): Buffer {
     // Asked once more after the read in which it was closed.
     if (this.#state === 'closed') return shared
+    if (scarce()) this.#bulk = false
     // Nothing of the last read is on its way any more.
     if (this.#bulk && this.#slab?.shared === false) return this.#slab.memory
     this.#slab?.release()
     this.#slab = this.#bulk ? Slab.take() : undefined
-    return this.#slab?.memory ?? shared
+    return this.#slab?.memory ?? (scarce() ? sharedPart : shared)
   }
 
   #onRead(memory: Buffer, length: number): boolean {
@@ -295,6 +304,7 @@ export class UpstreamConnection implements Expiring, BodySink {
       this.#socket.removeAllListeners('end')
       this.#socket.removeAllListeners('drain')
       this.#socket.removeAllListeners('close')
+      this.#socket.once('close', () => this.#onClose(this))
       this.#forget()
       sink.switched(head, this.#socket, rest)
       return stop - at
@@ -303,7 +313,9 @@ export class UpstreamConnection implements Expiring, BodySink {
       sink.interim(head)
       return 0
     }
-    this.deadline = Number.POSITIVE_INFINITY
+    this.deadline = sink.awaited
+      ? Number.POSITIVE_INFINITY
+      : this.#deadlines.in(this.upstream.options.responseTimeoutMs)
     const none = sink.bodiless || head.status === 204 || head.status === 304
     const announced = head.chunked || head.contentLength > 0
     const kept = head.minor === 1 ? (head.connection & CLOSE) === 0 : (head.connection & KEEP_ALIVE) !== 0
@@ -378,13 +390,12 @@ export class UpstreamConnection implements Expiring, BodySink {
   }
 
   #forget(): void {
-    if (this.#state !== 'switched') {
-      if (this.#state === 'closed') return
-      this.#state = 'closed'
-    }
+    if (this.#state === 'closed') return
+    if (this.#state !== 'switched') this.#state = 'closed'
     this.#slab?.release()
     this.#slab = undefined
+    this.#outbox.close()
     this.#deadlines.delete(this)
-    this.#onClose(this)
+    if (this.#state === 'closed') this.#onClose(this)
   }
 }

@@ -73,17 +73,70 @@ describe('a connection too many', () => {
     first.destroy()
   })
 
-  test('is counted by the address of the peer, also where that speaks for others', async () => {
-    await using world = await serving(
-      { connectionsPerAddress: 1 },
-      { proxyFrom: addressMatcher(['127.0.0.1']) },
-    )
-    const first = silent(world)
-    first.write('PROXY TCP4 203.0.113.1 192.0.2.1 1 2\r\n')
-    await until(() => world.sidecar.openConnections === 1, 'the first')
-    await once(silent(world), 'close')
-    expect(await outcomes(world)).toEqual(['too-many'])
-    first.destroy()
+  describe('behind a proxy that sends PROXY headers', () => {
+    const trusting = { proxyFrom: addressMatcher(['127.0.0.1']) }
+    const behind = (world: World, address: string): Socket => {
+      const socket = silent(world)
+      socket.write(`PROXY TCP4 ${address} 192.0.2.1 1 2\r\n`)
+      return socket
+    }
+
+    test('is counted by the address that its header names, and not by that of the proxy', async () => {
+      await using world = await serving({ connectionsPerAddress: 1 }, trusting)
+      const first = behind(world, '203.0.113.1')
+      const other = behind(world, '203.0.113.2')
+      await until(() => world.sidecar.openConnections === 2, 'both clients')
+      await once(behind(world, '203.0.113.1'), 'close')
+      expect(await outcomes(world)).toEqual(['too-many'])
+      expect(world.handshakes).toMatchObject([{ address: '203.0.113.1', error: expect.any(Error) }])
+      expect([first.closed, other.closed]).toEqual([false, false])
+      first.destroy()
+      other.destroy()
+    })
+
+    test('is let in again when another of the same client has closed', async () => {
+      await using world = await serving({ connectionsPerAddress: 1 }, trusting)
+      for (let round = 0; round < 3; round += 1) {
+        const socket = behind(world, '203.0.113.1')
+        await until(() => world.sidecar.openConnections === 1, 'the connection')
+        socket.end()
+        await until(() => world.sidecar.openConnections === 0, 'the end of the connection')
+      }
+      expect(await outcomes(world, 3)).toEqual(['closed', 'closed', 'closed'])
+    })
+
+    test('is counted in all from its acceptance on: one without its header takes a place', async () => {
+      await using world = await serving({ connections: 1 }, trusting)
+      const first = silent(world)
+      await until(() => world.sidecar.openConnections === 1, 'the first')
+      await once(silent(world), 'close')
+      expect(await outcomes(world)).toEqual(['too-many'])
+      first.destroy()
+    })
+
+    test('is not counted for an address while its header has not come', async () => {
+      await using world = await serving({ connectionsPerAddress: 1 }, trusting)
+      const waiting = [silent(world), silent(world), silent(world)]
+      await until(() => world.sidecar.openConnections === 3, 'three without a header')
+      waiting[0]?.write('PROXY TCP4 203.0.113.1 192.0.2.1 1 2\r\n')
+      waiting[1]?.write('PROXY TCP4 203.0.113.1 192.0.2.1 1 2\r\n')
+      expect(await outcomes(world)).toEqual(['too-many'])
+      await until(() => world.sidecar.openConnections === 2, 'the end of one')
+      for (const socket of waiting) socket.destroy()
+    })
+
+    test('is counted by the address of the proxy where its header names no client', async () => {
+      await using world = await serving({ connectionsPerAddress: 1 }, trusting)
+      const first = silent(world)
+      first.write('PROXY UNKNOWN\r\n')
+      await until(() => world.sidecar.openConnections === 1, 'the first')
+      const second = silent(world)
+      second.write('PROXY UNKNOWN\r\n')
+      await outcomes(world)
+      expect(world.handshakes).toMatchObject([{ outcome: 'too-many', address: '127.0.0.1' }])
+      first.destroy()
+      second.destroy()
+    })
   })
 
   test('leaves nothing behind, however many there are', async () => {
@@ -105,6 +158,17 @@ describe('counting', () => {
       expect(admission.enter('10.0.0.1')).toMatch(/^there are 1 connections from 10\.0\.0\.1/)
       admission.leave('10.0.0.1')
     }
+  })
+
+  test('of one whose address is known later takes a place at once, and one of its address then', () => {
+    const admission = new Admission({ connections: 2, connectionsPerAddress: 1 })
+    expect([admission.enter(undefined), admission.enter(undefined)]).toEqual([undefined, undefined])
+    expect(admission.enter(undefined)).toMatch(/^there are 2 connections/)
+    expect(admission.assign('10.0.0.1')).toBeUndefined()
+    expect(admission.assign('10.0.0.1')).toMatch(/^there are 1 connections from 10\.0\.0\.1/)
+    admission.leave(undefined)
+    admission.leave('10.0.0.1')
+    expect(admission.enter('10.0.0.1')).toBeUndefined()
   })
 
   test('of a million addresses that come and go leaves no memory behind', () => {

@@ -36,9 +36,11 @@ import {
   type KeyPair,
   optionsOf,
   pairsIn,
+  type Refusal,
   type RequestReport,
   readCrls,
   readPkcs12,
+  refusalOf,
   type SidecarReports,
   type SidecarSettings,
   selfSigned,
@@ -237,8 +239,12 @@ export default defineContainer({
       advanced,
     }),
     maxConnectionsPerAddress: size(
-      'Connections from one address; 0 for no limit, because clients behind a balancer share one.',
+      'Connections of one address, that of a PROXY header if there is one; 0 for no limit, because clients behind a balancer may share one.',
       { default: '0', advanced },
+    ),
+    maxUpstreamConnections: size(
+      'Connections to the application, WebSockets included; 0 for no limit. A request that needs one more gets 503.',
+      { default: '4096', advanced },
     ),
     maxRequests: size('Requests on one connection; 0 for no limit.', { default: '0', advanced }),
     maxStreams: integerBetween(1, 10_000)('Requests at a time on one connection of HTTP/2.', {
@@ -253,7 +259,7 @@ export default defineContainer({
       'code',
       'outcome',
     ]),
-    refusals: counter('refusals_total', 'Requests refused for what they are, by status.', ['status']),
+    refusals: counter('refusals_total', 'Requests refused for what they are, by reason.', ['reason']),
     duration: histogram(
       'request_duration_seconds',
       'Time from the head of the request to the end of the response.',
@@ -264,8 +270,15 @@ export default defineContainer({
     responseBytes: counter('response_bytes_total', 'Bytes of content that went to clients.'),
     tunnels: counter('tunnels_total', 'WebSocket and other upgraded connections that have ended.'),
     pipes: counter('pipes_total', 'Connections of mode tcp that have ended, by outcome.', ['outcome']),
-    handshakes: counter('handshakes_total', 'Connections of clients, by how they began.', ['outcome']),
-    connections: gauge('open_connections', 'TLS connections that are open.'),
+    handshakes: counter(
+      'handshakes_total',
+      'Connections of clients, by how they began; of those to the redirect, the refused ones alone.',
+      ['outcome'],
+    ),
+    connections: gauge(
+      'open_connections',
+      'Connections of clients that are open, those to the redirect included.',
+    ),
     inFlight: gauge('requests_in_flight', 'Requests, upgraded connections and pipes being served.'),
     notAfter: gauge(
       'certificate_not_after_seconds',
@@ -531,6 +544,7 @@ export default defineContainer({
       bodyBytes: params.maxBody || Number.POSITIVE_INFINITY,
       connections: params.maxConnections || Number.POSITIVE_INFINITY,
       connectionsPerAddress: params.maxConnectionsPerAddress || Number.POSITIVE_INFINITY,
+      upstreamConnections: params.maxUpstreamConnections || Number.POSITIVE_INFINITY,
       requestsPerConnection: params.maxRequests || Number.POSITIVE_INFINITY,
       streams: params.maxStreams,
     }
@@ -600,18 +614,23 @@ export default defineContainer({
       (await startRedirect({
         listen: params.redirect,
         httpsPort: params.redirectTo,
+        ...(params.proxyProtocolFrom && { proxyFrom: addressMatcher(params.proxyProtocolFrom) }),
         limits,
         onRequest,
+        onRefused: ({ outcome, address, error }) => {
+          metrics.handshakes.inc({ outcome })
+          log.debug('connection to the redirect refused', { outcome, address, error })
+        },
       }).catch(async (error: unknown) => {
         await running[Symbol.asyncDispose]()
         throw error
       }))
     onScrape(() => {
-      metrics.connections.set(running.openConnections)
+      metrics.connections.set(running.openConnections + (redirect?.openConnections ?? 0))
       metrics.inFlight.set(running.inFlight)
       requests.flush(
         (code, outcome, count) => metrics.requests.inc({ code, outcome }, count),
-        (status, count) => metrics.refusals.inc({ status }, count),
+        (reason, count) => metrics.refusals.inc({ reason }, count),
         (bytesIn, bytesOut) => {
           metrics.requestBytes.inc(bytesIn)
           metrics.responseBytes.inc(bytesOut)
@@ -644,7 +663,7 @@ const JUDGE_MS = 10_000
 class RequestTally {
   /** By outcome, then by class of status. */
   readonly #counts = new Map<string, number[]>()
-  readonly #refusals = new Map<number, number>()
+  readonly #refusals = new Map<Refusal, number>()
   #bytesIn = 0
   #bytesOut = 0
 
@@ -656,14 +675,17 @@ class RequestTally {
     }
     const index = status < 600 ? Math.floor(status / 100) : 0
     classes[index] = (classes[index] ?? 0) + 1
-    if (outcome === 'refused') this.#refusals.set(status, (this.#refusals.get(status) ?? 0) + 1)
+    if (outcome === 'refused') {
+      const reason = refusalOf(status)
+      this.#refusals.set(reason, (this.#refusals.get(reason) ?? 0) + 1)
+    }
     this.#bytesIn += bytesIn
     this.#bytesOut += bytesOut
   }
 
   flush(
     request: (code: string, outcome: string, count: number) => void,
-    refusal: (status: string, count: number) => void,
+    refusal: (reason: Refusal, count: number) => void,
     content: (bytesIn: number, bytesOut: number) => void,
   ): void {
     for (const [outcome, classes] of this.#counts) {
@@ -671,7 +693,7 @@ class RequestTally {
         if (count > 0) request(CLASSES[index] ?? 'other', outcome, count)
       }
     }
-    for (const [status, count] of this.#refusals) refusal(String(status), count)
+    for (const [reason, count] of this.#refusals) refusal(reason, count)
     content(this.#bytesIn, this.#bytesOut)
     this.#counts.clear()
     this.#refusals.clear()
@@ -700,6 +722,7 @@ function logged(report: RequestReport): Record<string, unknown> {
     bytesIn,
     bytesOut,
     outcome,
+    ...(outcome === 'refused' && { reason: refusalOf(status) }),
     ...(error && { error }),
     ...(traceparent !== undefined && { traceparent }),
     ...(requestId !== undefined && { requestId }),

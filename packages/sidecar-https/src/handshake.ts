@@ -1,3 +1,6 @@
+import type { TLSSocket } from 'node:tls'
+import { LARGEST_CERTIFICATE, tooLarge } from './identity.ts'
+
 /**
  * How the beginning of a connection went. `ok`; `resumed`, with an earlier session; `timeout`; `closed` by the client;
  * `not-tls`; `no-agreement` on a version, cipher or curve; `unknown-name`, no certificate for the name asked for;
@@ -37,8 +40,33 @@ const NO_AGREEMENT =
 const NOT_TLS =
   /HTTP_REQUEST|HTTPS_PROXY_REQUEST|WRONG_VERSION_NUMBER|BAD_RECORD_TYPE|PACKET_LENGTH|RECORD_TOO_SMALL/
 
-/** From the error of a handshake that failed. */
-export function outcomeOf(error: Error): HandshakeOutcome {
+/**
+ * How a handshake failed, and why: OpenSSL says only of itself what went wrong when a certificate is too large.
+ *
+ * @param asked whether clients are asked for certificates
+ */
+export function failureOf(
+  error: Error,
+  socket: TLSSocket,
+  asked: boolean,
+): { outcome: HandshakeOutcome; error: Error } {
+  const shown = socket.getPeerX509Certificate()?.raw.length
+  if (shown !== undefined && shown > LARGEST_CERTIFICATE) {
+    return { outcome: 'bad-certificate', error: tooLarge(shown) }
+  }
+  const excessive = 'code' in error && error.code === 'ERR_SSL_EXCESSIVE_MESSAGE_SIZE'
+  // The hello, which may be too large as well, has been read once signatures are agreed on.
+  if (asked && excessive && shown === undefined && socket.getSharedSigalgs().length > 0) {
+    return { outcome: 'bad-certificate', error: new Error(CHAIN_TOO_LARGE, { cause: error }) }
+  }
+  return { outcome: outcomeOf(error), error }
+}
+
+// SSL_CTX_set_max_cert_list(3); Node gives no way to set it.
+const CHAIN_TOO_LARGE =
+  'the certificates of the client have, with their chain, more than the 102400 bytes that are read'
+
+function outcomeOf(error: Error): HandshakeOutcome {
   if (error instanceof UnknownName) return 'unknown-name'
   const code = 'code' in error ? String(error.code) : ''
   if (code === 'ERR_TLS_HANDSHAKE_TIMEOUT') return 'timeout'

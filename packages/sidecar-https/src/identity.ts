@@ -25,8 +25,11 @@ export interface Identity {
   serial: string
 }
 
-/** More than OpenSSL takes of a peer's whole chain unless told otherwise (SSL_CTX_set_max_cert_list, ssl(3)). */
-const LARGEST_CERTIFICATE = 128 * 1024
+/**
+ * In bytes of DER. A session ticket holds the certificate, and OpenSSL ends the connection when the whole session has
+ * more than 65 280 (construct_stateless_ticket); what else is in one, such as the name asked for, needs the difference.
+ */
+export const LARGEST_CERTIFICATE = 62 * 1024
 
 const COMMON_NAME = '2.5.4.3'
 const ORGANIZATIONAL_UNIT = '2.5.4.11'
@@ -36,18 +39,20 @@ const SUBJECT_ALTERNATIVE_NAME = '2.5.29.17'
  * Reads the identity out of a certificate in DER (RFC 5280), such as `socket.getPeerX509Certificate()?.raw`. It reads
  * the DER itself, for Node's string form of the alternative names has been ambiguous (CVE-2021-44532, CVE-2021-44533).
  * Throws an Error when the certificate is malformed, and also when a name that rules are compared with holds a control
- * character or, in an alternative name, anything but printable ASCII: such a name is made to be mistaken for another.
+ * character or, in an alternative name, anything but printable ASCII: such a name is made to be mistaken for another;
+ * and of more than `LARGEST_CERTIFICATE`.
  */
 export function readIdentity(der: Buffer): Identity {
-  if (der.length > LARGEST_CERTIFICATE) {
-    throw new Error(`the certificate has ${der.length} bytes: at most ${LARGEST_CERTIFICATE} are read`)
-  }
+  if (der.length > LARGEST_CERTIFICATE) throw tooLarge(der.length)
   try {
     return identityOf(der)
   } catch (error) {
     throw new Error(`the certificate is malformed: ${error instanceof Error ? error.message : 'unreadable'}`)
   }
 }
+
+export const tooLarge = (bytes: number): Error =>
+  new Error(`the certificate has ${bytes} bytes: at most ${LARGEST_CERTIFICATE} are read`)
 
 function identityOf(der: Buffer): Identity {
   const certificate = new DerReader(readOne(der, 0x30, 'the certificate').content)

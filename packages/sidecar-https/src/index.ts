@@ -1,4 +1,11 @@
-export type { Outcome, RequestReport, TunnelOutcome, TunnelReport } from '@outrider/http-forward'
+export {
+  type Outcome,
+  type Refusal,
+  type RequestReport,
+  refusalOf,
+  type TunnelOutcome,
+  type TunnelReport,
+} from '@outrider/http-forward'
 export type { ListenAddress } from '@outrider/listen'
 export { type Allow, type AllowRules, compileAllow } from './allow.ts'
 export { type CertificateInfo, checkAuthorities, inspectKeyPair, type KeyPair } from './certificate.ts'

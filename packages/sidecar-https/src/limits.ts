@@ -8,7 +8,7 @@ export interface Limits extends ForwardingLimits {
   poolIdleMs: number
   /** Connections of clients, those in their handshake included; more are closed at once. */
   connections: number
-  /** Of them, from one address. */
+  /** Of them, of one address: that of a PROXY header where there is one, and else of the peer. */
   connectionsPerAddress: number
   /** How long a connection may be silent whose bytes are not looked at (`mode: 'tcp'`). */
   pipeIdleMs: number
@@ -23,7 +23,7 @@ export const LIMITS: Limits = {
   poolIdleMs: 4_000,
   // About 60 KiB each while idle, of the 256 MiB that the snippet of the pod gives.
   connections: 3_000,
-  // Behind a load balancer all clients have the same address.
+  // Behind a load balancer that sends no PROXY header all clients have the same address.
   connectionsPerAddress: Number.POSITIVE_INFINITY,
   pipeIdleMs: 3_600_000,
 }

@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { connect as connectTcp } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ConnectionOptions } from 'node:tls'
 import { describe, expect, test } from 'vitest'
@@ -6,7 +8,17 @@ import { readIdentity } from './identity.ts'
 import { selfSigned } from './self-signed.ts'
 import type { ClientAuth } from './sidecar.ts'
 import { createCa, type Issued, type Wanted } from './test-ca.ts'
-import { ask, askHttp2, handshake, httpApp, outcomes, startWorld, type World } from './test-support.ts'
+import {
+  ask,
+  askHttp2,
+  handshake,
+  httpApp,
+  outcomes,
+  rawClient,
+  startWorld,
+  type Tuning,
+  type World,
+} from './test-support.ts'
 
 const ca = createCa('clients')
 const others = createCa('others')
@@ -28,8 +40,11 @@ const authOf = (rules: AllowRules, rest: Partial<ClientAuth> = {}): ClientAuth =
   ...rest,
 })
 
-const guarded = async (rules: AllowRules = { all: true }, rest: Partial<ClientAuth> = {}): Promise<World> =>
-  startWorld(await telling(), { clientAuth: authOf(rules, rest) })
+const guarded = async (
+  rules: AllowRules = { all: true },
+  rest: Partial<ClientAuth> = {},
+  tuning: Tuning = {},
+): Promise<World> => startWorld(await telling(), { clientAuth: authOf(rules, rest), ...tuning })
 
 const shown = ({ cert, key }: { cert: string; key: string }): ConnectionOptions => ({ cert, key })
 
@@ -115,6 +130,73 @@ describe('required client certificates', () => {
     expect(await told(world, { cert, key })).toHaveLength(1)
     const [leaf = ''] = cert.split(/(?<=-----END CERTIFICATE-----\n)/)
     expect(await told(world, { cert: leaf, key })).toBe('refused')
+  })
+})
+
+describe('a certificate of a client that is large', () => {
+  /** Of so many bytes of DER, or up to 16 less: signatures differ. */
+  const ofSize = (bytes: number): Issued => {
+    const ips = (count: number) =>
+      Array.from({ length: count }, (_, index) => `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}`)
+    const rest = issue({ cn: 'admin', ip: ips(9_000) }).der.length - 9_000 * 6
+    return issue({ cn: 'admin', ip: ips(Math.floor((bytes - rest - 6) / 6)) })
+  }
+  const versions = ['TLSv1.2', 'TLSv1.3'] as const
+
+  test.each(versions)('is let in by %s up to 62 KiB, and resumed', async (maxVersion) => {
+    await using world = await guarded({ cn: ['admin'] })
+    const large = ofSize(62 * 1024)
+    expect(large.der.length).toBeGreaterThan(62 * 1024 - 17)
+    const servername = `${'a'.repeat(60)}.`.repeat(4).slice(0, -1)
+    const options = { ...shown(large), maxVersion, servername }
+    using client = await rawClient(world.port, options)
+    client.socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+    await client.until('HTTP/1.1 200')
+    // Node has no event for a session as large as this one.
+    const session = client.socket.getSession()
+    expect(await told(world, { ...options, ...(session && { session }) })).toHaveLength(1)
+    expect(await outcomes(world, 2)).toEqual(['ok', 'resumed'])
+  })
+
+  test.each(
+    versions.flatMap((maxVersion) =>
+      [62, 64, 66, 90].flatMap((size) => [
+        [maxVersion, size, false] as const,
+        [maxVersion, size, true] as const,
+      ]),
+    ),
+  )(
+    'is refused by %s as a bad one of %d KiB and more (PROXY header sent: %s)',
+    async (maxVersion, size, proxySend) => {
+      await using world = await guarded({ cn: ['admin'] }, {}, { proxySend })
+      const large = ofSize(size * 1024 + 20)
+      expect(await told(world, { ...shown(large), maxVersion })).toBe('refused')
+      expect(await outcomes(world)).toEqual(['bad-certificate'])
+      expect(world.handshakeErrors[0]?.message).toBe(
+        `the certificate has ${large.der.length} bytes: at most 63488 are read`,
+      )
+    },
+  )
+
+  test.each(versions)(
+    'is refused by %s as a bad one when it has over 100 KiB with its chain',
+    async (maxVersion) => {
+      await using world = await guarded({ cn: ['admin'] })
+      for (const cert of [ofSize(110_000), { ...admin, cert: admin.cert + ofSize(60_000).cert.repeat(2) }]) {
+        expect(await told(world, { ...shown(cert), cert: cert.cert, maxVersion })).toBe('refused')
+      }
+      expect(await outcomes(world, 2)).toEqual(['bad-certificate', 'bad-certificate'])
+      expect(world.handshakeErrors[0]?.message).toContain('more than the 102400 bytes that are read')
+    },
+  )
+
+  test('says nothing of a hello that is too large, which is no matter of certificates', async () => {
+    await using world = await guarded({ cn: ['admin'] })
+    const socket = connectTcp(world.port, '127.0.0.1').on('error', () => undefined)
+    // A record with the beginning of a ClientHello of 256 KiB.
+    socket.write(Buffer.concat([Buffer.from('16030110040104000003', 'hex'), Buffer.alloc(0x1000)]))
+    await once(socket.resume(), 'close')
+    expect(await outcomes(world)).toEqual(['failed'])
   })
 })
 

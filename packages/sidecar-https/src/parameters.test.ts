@@ -8,6 +8,7 @@ import { createServer as createHttpsServer } from 'node:https'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { type StartedContainer, startContainer } from '@outrider/core/testing'
 import { afterAll, describe, expect, test } from 'vitest'
 import container from './container.ts'
@@ -160,6 +161,17 @@ describe('a limit is that of its parameter:', () => {
     using _first = await rawClient(running.port)
     await expect(handshake(running.port)).rejects.toThrow()
     expect(await metrics(running)).toContain('handshakes_total{outcome="too-many"} 1')
+  })
+
+  test('MAX_UPSTREAM_CONNECTIONS', async () => {
+    const silent = await tcpApp((socket) => void socket.resume())
+    await using running = await run({ MAX_UPSTREAM_CONNECTIONS: '1' }, silent)
+    using client = await rawClient(running.port)
+    client.socket.write(GET)
+    await until(() => silent.sockets.size === 1, 'the first request')
+    using other = await rawClient(running.port)
+    other.socket.write(GET)
+    await other.until('HTTP/1.1 503 ')
   })
 
   test('MAX_STREAMS', async () => {
@@ -425,8 +437,8 @@ describe('metrics', () => {
     const value = (name: string): number => find(text, name)
     expect(value('requests_total{code="2xx",outcome="complete"}')).toBe(2)
     expect(value('requests_total{code="4xx",outcome="refused"}')).toBe(2)
-    expect(value('refusals_total{status="413"}')).toBe(1)
-    expect(value('refusals_total{status="400"}')).toBe(1)
+    expect(value('refusals_total{reason="body-too-large"}')).toBe(1)
+    expect(value('refusals_total{reason="malformed"}')).toBe(1)
     expect(value('request_bytes_total')).toBe(1000)
     expect(value('response_bytes_total')).toBeGreaterThan(body.length)
     expect(value('handshakes_total{outcome="ok"}')).toBe(4)
@@ -434,6 +446,62 @@ describe('metrics', () => {
     expect(value('certificate_self_signed')).toBe(1)
     expect(value('certificate_not_after_seconds{name="localhost"}')).toBeGreaterThan(Date.now() / 1000)
     expect(value('config_last_reload_successful{file="certificate"}')).toBe(1)
+  })
+})
+
+describe('the redirect in the metrics', () => {
+  const V1 = 'PROXY TCP4 203.0.113.7 192.0.2.1 5555 80\r\n'
+  const redirectOf = ({ started }: Running): { host: string; port: number } => {
+    const { redirect } = started.addresses
+    if (redirect === undefined || 'path' in redirect) throw new Error('it listens on TCP')
+    return redirect
+  }
+  const open = (running: Running) =>
+    connect(redirectOf(running))
+      .on('error', () => undefined)
+      .resume()
+
+  test('has its open connections among those of the TLS listener', async () => {
+    await using running = await run({ REDIRECT: '127.0.0.1:0' })
+    using _secure = await rawClient(running.port)
+    const plain = open(running)
+    await until(async () => (await metrics(running)).includes('open_connections 2\n'), 'two connections')
+    plain.destroy()
+    await until(async () => (await metrics(running)).includes('open_connections 1\n'), 'one connection')
+  })
+
+  test('has the connections that it refuses by their outcome, and a line of each in the log', async () => {
+    const params = {
+      REDIRECT: '127.0.0.1:0',
+      MAX_CONNECTIONS: '1',
+      PROXY_PROTOCOL_FROM: '127.0.0.1',
+      LOG_LEVEL: 'debug',
+    }
+    await using running = await run(params)
+    const first = open(running)
+    await until(async () => (await metrics(running)).includes('open_connections 1\n'), 'the first')
+    await once(open(running), 'close')
+    expect(await metrics(running)).toContain('handshakes_total{outcome="too-many"} 1\n')
+    first.write('GET / HTTP/1.1\r\n')
+    await once(first, 'close')
+    expect(await metrics(running)).toContain('handshakes_total{outcome="bad-proxy-header"} 1\n')
+    const lines = running.started.events.filter(({ msg }) => msg === 'connection to the redirect refused')
+    expect(lines).toMatchObject([
+      { outcome: 'too-many', address: '127.0.0.1' },
+      { outcome: 'bad-proxy-header', address: '127.0.0.1' },
+    ])
+  })
+
+  test('has its requests, in the log with the address that the PROXY header names', async () => {
+    const params = { REDIRECT: '127.0.0.1:0', PROXY_PROTOCOL_FROM: '127.0.0.1', ACCESS_LOG: 'true' }
+    await using running = await run(params)
+    const socket = connect(redirectOf(running))
+    socket.end(`${V1}GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`)
+    expect(statusOf(await text(socket))).toBe(308)
+    const lines = () => running.started.events.filter(({ msg }) => msg === 'request')
+    await until(() => lines().length === 1, 'the line')
+    expect(lines()).toMatchObject([{ client: '203.0.113.7', status: 308, outcome: 'answered' }])
+    expect(await metrics(running)).toContain('requests_total{code="3xx",outcome="answered"} 1\n')
   })
 })
 
@@ -461,6 +529,35 @@ describe('the access log', () => {
       }),
     ])
     expect(JSON.stringify(running.started.events)).not.toContain('s3cret')
+  })
+
+  const TRACEPARENT = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+  test.each(['pass', 'create'])(
+    'has the traceparent that a client sends, with TRACEPARENT=%s',
+    async (mode) => {
+      await using running = await run({ ACCESS_LOG: 'true', TRACEPARENT: mode })
+      await ask(running.port, '/', { headers: { traceparent: TRACEPARENT } })
+      await askHttp2(running.port, { traceparent: TRACEPARENT })
+      const lines = () => running.started.events.filter(({ msg }) => msg === 'request')
+      await until(() => lines().length === 2, 'the lines')
+      expect(lines()).toMatchObject([{ traceparent: TRACEPARENT }, { traceparent: TRACEPARENT }])
+    },
+  )
+
+  test('has the reason of a request that is refused, and none of others', async () => {
+    await using running = await run({ ACCESS_LOG: 'true', MAX_BODY: '1KiB' })
+    await ask(running.port, '/', { method: 'POST', headers: { 'content-length': '2000' } }).catch(
+      () => undefined,
+    )
+    await exchangeRaw(running.port, 'nonsense\r\n\r\n')
+    await ask(running.port)
+    const lines = () => running.started.events.filter(({ msg }) => msg === 'request')
+    await until(() => lines().length === 3, 'the lines')
+    expect(lines().map(({ status, reason }) => [status, reason])).toEqual([
+      [413, 'body-too-large'],
+      [400, 'malformed'],
+      [200, undefined],
+    ])
   })
 
   test('cannot be forged by what a client sends', async () => {

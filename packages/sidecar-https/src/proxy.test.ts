@@ -288,9 +288,9 @@ describe('a PROXY header that is sent', () => {
     const { app, received } = await proxiedApp(answering)
     const clientAuth = { mode: 'required', ca: ca.cert, allow: compileAllow({ all: true }) } as const
     await using world = await startWorld(app, { proxySend: true, clientAuth })
-    // Together over what 16 bits can say; alone, the certificate still fits into a session ticket.
+    // Together over what 16 bits can say; alone, the certificate is still let in.
     const cn = 'e'.repeat(3_000)
-    const ip = Array.from({ length: 10_100 }, (_, index) => `10.0.${index >> 8}.${index & 255}`)
+    const ip = Array.from({ length: 9_950 }, (_, index) => `10.0.${index >> 8}.${index & 255}`)
     const { cert, key, der } = ca.issue({ cn, client: true, ip })
     expect(der.length + cn.length).toBeGreaterThan(0xffff)
     using client = await rawClient(world.port, { cert, key })

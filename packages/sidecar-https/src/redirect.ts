@@ -1,4 +1,3 @@
-import { createServer, type Server, type Socket } from 'node:net'
 import {
   createForwarder,
   type Forwarder,
@@ -6,21 +5,27 @@ import {
   type RequestReport,
   type Respond,
 } from '@outrider/http-forward'
-import { type ListenAddress, listen } from '@outrider/listen'
-import { Admission } from './admission.ts'
+import type { ListenAddress } from '@outrider/listen'
+import { Entrance } from './entrance.ts'
+import type { HandshakeReport } from './handshake.ts'
 import { LIMITS, type Limits } from './limits.ts'
 
 export interface RedirectOptions {
   readonly listen: ListenAddress
   /** The port that clients dial for HTTPS; it is left out of the address when it is 443. */
   readonly httpsPort: number
+  /** Peers at whose connections a PROXY header, version 1 or 2, comes first. */
+  readonly proxyFrom?: (address: string | undefined) => boolean
   readonly limits?: Partial<Limits>
   readonly onRequest?: (report: RequestReport) => void
+  /** Called for each connection that is not let in: `too-many`, `bad-proxy-header`, `closed` or `failed`. */
+  readonly onRefused?: (report: HandshakeReport) => void
 }
 
 export interface Redirect extends AsyncDisposable {
   /** Where it listens, the port filled in. */
   readonly address: ListenAddress
+  readonly openConnections: number
   /** Accepts no more connections; resolves when all are gone. */
   drain(): Promise<void>
 }
@@ -33,43 +38,50 @@ export async function startRedirect(options: RedirectOptions): Promise<Redirect>
 }
 
 class PlainRedirect implements Redirect {
-  address: ListenAddress
-  readonly #server: Server
+  readonly #entrance: Entrance
   readonly #forwarder: Forwarder
 
-  constructor({ listen, httpsPort, limits, onRequest }: RedirectOptions) {
-    this.address = listen
+  constructor({ listen, httpsPort, proxyFrom, limits, onRequest, onRefused }: RedirectOptions) {
     const bounds = { ...LIMITS, ...limits }
-    const admission = new Admission(bounds)
     this.#forwarder = createForwarder({
       route: (request) => toHttps(request, httpsPort),
       limits: bounds,
       ...(onRequest && { onRequest }),
     })
-    this.#server = createServer({ noDelay: true, allowHalfOpen: true }, (socket: Socket) => {
-      const { remoteAddress } = socket
-      if (admission.enter(remoteAddress) !== undefined) return void socket.destroy()
-      socket.once('close', () => admission.leave(remoteAddress))
-      this.#forwarder.serve(socket)
+    this.#entrance = new Entrance({
+      listen,
+      limits: bounds,
+      proxyFrom,
+      allowHalfOpen: true,
+      onArrival: ({ socket, address }) =>
+        this.#forwarder.serve(socket, address === undefined ? {} : { address }),
+      onRefused: (report) => onRefused?.(report),
     })
   }
 
-  async listen(): Promise<void> {
-    this.address = await listen(this.#server, this.address)
-    // Such as EMFILE on accept: one connection fails, not the listener.
-    this.#server.on('error', () => undefined)
+  listen(): Promise<void> {
+    return this.#entrance.listen()
+  }
+
+  get address(): ListenAddress {
+    return this.#entrance.address
+  }
+
+  get openConnections(): number {
+    return this.#entrance.open
   }
 
   async drain(): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    const gone = this.#entrance.close()
     await this.#forwarder.drain()
-    await closed
+    await gone
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    const gone = this.#entrance.close()
     this.#forwarder.close()
-    await closed
+    this.#entrance.cut()
+    await gone
   }
 }
 

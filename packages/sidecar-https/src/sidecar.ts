@@ -1,4 +1,4 @@
-import { createServer, type Server, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import {
   type ConnectionFacts,
@@ -11,16 +11,14 @@ import {
   type Upstream,
   type UpstreamTls,
 } from '@outrider/http-forward'
-import { type ListenAddress, listen } from '@outrider/listen'
+import type { ListenAddress } from '@outrider/listen'
 import { type Access, createAccess } from './access.ts'
-import { Admission } from './admission.ts'
 import type { Allow } from './allow.ts'
 import { type CertificateInfo, checkAuthorities, type KeyPair } from './certificate.ts'
-import { allClosed } from './closed.ts'
-import { type HandshakeOutcome, type HandshakeReport, outcomeOf } from './handshake.ts'
+import { type Arrival, Entrance } from './entrance.ts'
+import { failureOf, type HandshakeReport } from './handshake.ts'
 import { LIMITS, type Limits } from './limits.ts'
 import { createPipe, type Pipe, type PipeReport } from './pipe.ts'
-import { type ProxyHeader, readProxyHeader } from './proxy-protocol.ts'
 import {
   type Certificates,
   type ClientAuthorities,
@@ -60,7 +58,7 @@ export interface HttpsSidecarOptions
   readonly connectTimeoutMs: number
   /** For a target of `https:`. */
   readonly targetTls?: UpstreamTls
-  /** Peers at whose connections a PROXY header, version 1 or 2, comes first. */
+  /** Peers at whose connections a PROXY header, version 1 or 2, comes first. Such a client is whom it names. */
   readonly proxyFrom?: (address: string | undefined) => boolean
   /** Whether connections to the application begin with a PROXY header, version 2. Each then serves one client. */
   readonly proxySend?: boolean
@@ -128,35 +126,21 @@ export async function startHttpsSidecar(options: HttpsSidecarOptions): Promise<H
   return sidecar
 }
 
-/** What is known of a connection before its handshake is done. */
-interface Arrival {
-  readonly raw: Socket
-  proxy?: ProxyHeader
-}
-
 /** One that does not listen yet; it checks already what it is given. */
 export class TlsSidecar implements HttpsSidecar {
-  address: ListenAddress
   readonly #options: HttpsSidecarOptions
-  readonly #limits: Limits
   readonly #upstream: Upstream
   readonly #forwarder: Forwarder
   readonly #pipe: Pipe
-  readonly #listener: Server
+  readonly #entrance: Entrance
   readonly #tls: TlsServer
   readonly #access: Access
-  readonly #admission: Admission
-  readonly #sockets = new Set<Socket>()
   /** By peer: the plain connection that is accepted and the secure one that comes of it are two objects. */
   readonly #arriving = new Map<string, Arrival>()
-  #gone: Promise<void> | undefined
 
   constructor(options: HttpsSidecarOptions) {
-    this.address = options.listen
     this.#options = options
-    this.#limits = { ...LIMITS, ...options.limits }
-    const limits = this.#limits
-    this.#admission = new Admission(limits)
+    const limits = { ...LIMITS, ...options.limits }
     this.#upstream = upstreamOf(options, limits)
     this.#access = createAccess(options)
     const http = options.mode !== 'tcp'
@@ -192,29 +176,30 @@ export class TlsSidecar implements HttpsSidecar {
       preamble: (client) => this.#preambles.get(client),
       onEnd: (report) => options.onPipe?.(report),
     })
-    this.#listener = createServer(
-      {
-        noDelay: true,
-        // Finds the peers of silent tunnels and streams that have lost their power or their network.
-        keepAlive: true,
-        keepAliveInitialDelay: limits.tcpKeepAliveMs,
-      },
-      (socket) => this.#accept(socket),
-    )
+    this.#entrance = new Entrance({
+      listen: options.listen,
+      limits,
+      proxyFrom: options.proxyFrom,
+      onArrival: (arrival) => this.#beginHandshake(arrival),
+      onRefused: (report) => options.onHandshake?.(report),
+      onOpen: options.onConnections,
+    })
     this.#watchHandshakes()
   }
 
   readonly #preambles = new WeakMap<Socket, Buffer>()
 
   async listen(): Promise<void> {
-    this.address = await listen(this.#listener, this.#options.listen)
-    // Such as EMFILE on accept: one connection fails, not the sidecar.
-    this.#listener.on('error', (error) => this.#report('failed', undefined, error))
+    await this.#entrance.listen()
     this.#options.onCertificates?.(this.#tls.infos)
   }
 
+  get address(): ListenAddress {
+    return this.#entrance.address
+  }
+
   get openConnections(): number {
-    return this.#sockets.size
+    return this.#entrance.open
   }
 
   get inFlight(): number {
@@ -244,90 +229,50 @@ export class TlsSidecar implements HttpsSidecar {
   drain(): Promise<void> {
     const gone = this.#stopAccepting()
     // Nothing was asked on them yet, so a client loses nothing by connecting again elsewhere.
-    for (const { raw } of this.#arriving.values()) raw.destroy()
+    for (const { socket } of this.#arriving.values()) socket.destroy()
     void this.#forwarder.drain()
     return gone
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     const gone = this.#stopAccepting()
-    for (const socket of this.#sockets) socket.destroy()
+    this.#entrance.cut()
     this.#forwarder.close()
     this.#pipe.close()
     await gone
   }
 
   #stopAccepting(): Promise<void> {
-    this.#gone ??= this.#untilGone()
-    return this.#gone
-  }
-
-  async #untilGone(): Promise<void> {
     this.#tls.stop()
-    // The error of closing what does not listen is of no use to anybody.
-    await new Promise<void>((resolve) => this.#listener.close(() => resolve()))
-    await allClosed(this.#sockets)
+    return this.#entrance.close()
   }
 
-  #accept(raw: Socket): void {
-    const address = plainAddress(raw.remoteAddress)
-    // Whether to trust a peer that was gone before it was accepted can no longer be known.
-    if (address === undefined && 'port' in this.address) {
-      raw.destroy()
-      this.#report('closed', undefined, new Error('the client has reset its connection'))
-      return
-    }
-    const refused = this.#admission.enter(address)
-    if (refused !== undefined) {
-      raw.destroy()
-      this.#report('too-many', address, new Error(refused))
-      return
-    }
-    const peer = peerOf(raw)
-    const arrival: Arrival = { raw }
-    this.#sockets.add(raw)
-    this.#options.onConnections?.(this.#sockets.size)
+  #beginHandshake(arrival: Arrival): void {
+    const { socket } = arrival
+    const peer = peerOf(socket)
     this.#arriving.set(peer, arrival)
-    raw.once('close', () => {
-      this.#admission.leave(address)
-      this.#sockets.delete(raw)
-      this.#options.onConnections?.(this.#sockets.size)
+    socket.once('close', () => {
       if (this.#arriving.get(peer) === arrival) this.#arriving.delete(peer)
     })
-    if (this.#options.proxyFrom?.(address)) this.#acceptBehindProxy(arrival)
-    else this.#tls.server.emit('connection', raw)
-  }
-
-  #acceptBehindProxy(arrival: Arrival): void {
-    const { raw } = arrival
-    raw.on('error', () => undefined)
-    readProxyHeader(raw, { timeoutMs: this.#limits.handshakeMs }).then(
-      (header) => {
-        arrival.proxy = header
-        this.#tls.server.emit('connection', raw)
-      },
-      (error: Error) => {
-        raw.destroy()
-        this.#report('bad-proxy-header', plainAddress(raw.remoteAddress), error)
-      },
-    )
+    this.#tls.server.emit('connection', socket)
   }
 
   #watchHandshakes(): void {
     this.#tls.server.on('secureConnection', (socket) => this.#secured(socket))
     this.#tls.server.on('tlsClientError', (error, socket) => {
       const { address } = this.#arrived(socket)
+      const failure = failureOf(error, socket, this.#options.clientAuth !== undefined)
       // Node leaves a connection open whose time for the handshake is over.
       socket.destroy()
-      this.#report(outcomeOf(error), address, error)
+      this.#report({ ...failure, address })
     })
   }
 
-  #arrived(socket: Socket): { address: string | undefined; proxy: ProxyHeader | undefined } {
+  #arrived(socket: Socket): Pick<Arrival, 'address' | 'proxy'> {
     const peer = peerOf(socket)
-    const proxy = this.#arriving.get(peer)?.proxy
+    const arrival = this.#arriving.get(peer)
     this.#arriving.delete(peer)
-    return { address: proxy?.source?.address ?? plainAddress(socket.remoteAddress), proxy }
+    return arrival ?? { address: plainAddress(socket.remoteAddress), proxy: undefined }
   }
 
   #secured(socket: TLSSocket): void {
@@ -336,16 +281,17 @@ export class TlsSidecar implements HttpsSidecar {
     // forwarded as if from nowhere.
     if (socket.remoteAddress === undefined && 'port' in this.address) {
       socket.destroy()
-      this.#report('closed', undefined, new Error('the client has reset its connection'))
+      const error = new Error('the client has reset its connection')
+      this.#report({ outcome: 'closed', address: undefined, error })
       return
     }
     const admitted = this.#access.admit(socket, address, proxy)
     if ('outcome' in admitted) {
       socket.destroy()
-      this.#report(admitted.outcome, address, admitted.error)
+      this.#report({ ...admitted, address })
       return
     }
-    this.#report(socket.isSessionReused() ? 'resumed' : 'ok', address, undefined)
+    this.#report({ outcome: socket.isSessionReused() ? 'resumed' : 'ok', address, error: undefined })
     // Not before: a handshake whose client has gone would wait for its deadline.
     socket.allowHalfOpen = true
     if (this.#options.mode === 'tcp') this.#servePipe(socket, admitted)
@@ -357,8 +303,8 @@ export class TlsSidecar implements HttpsSidecar {
     this.#pipe.serve(socket)
   }
 
-  #report(outcome: HandshakeOutcome, address: string | undefined, error: Error | undefined): void {
-    this.#options.onHandshake?.({ outcome, address, error })
+  #report(report: HandshakeReport): void {
+    this.#options.onHandshake?.(report)
   }
 }
 

@@ -1,4 +1,4 @@
-import { setImmediate as turn } from 'node:timers/promises'
+import { setTimeout as delay } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import { optionsOf } from './settings.ts'
 import { type HttpsSidecar, startHttpsSidecar } from './sidecar.ts'
@@ -11,6 +11,10 @@ import {
   type WorkerStart,
 } from './worker-messages.ts'
 import { WorkerReporter } from './worker-reporter.ts'
+
+/** What has been cut off closes within a turn of the event loop; what never does shall not keep the thread. */
+const CLOSE_MS = 500
+const LOOK_MS = 10
 
 // The program of one thread of `startHttpsWorkers`. What it throws ends the thread and is told to the parent.
 
@@ -48,8 +52,9 @@ async function end(ending: HttpsSidecar, how: () => Promise<void>): Promise<void
   await how()
   await ending[Symbol.asyncDispose]()
   // Connections to the application close, and are reported, behind those of the clients.
-  do await turn()
-  while (ending.inFlight > 0)
+  const latest = performance.now() + CLOSE_MS
+  do await delay(LOOK_MS)
+  while (ending.inFlight > 0 && performance.now() < latest)
   reporter.end()
   tell('ended')
   // With nothing left to wait for, the thread ends by itself: one that is terminated has been seen to take the process

@@ -9,7 +9,7 @@ import { type StartedContainer, startContainer } from '@outrider/core/testing'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import container from './container.ts'
 import { selfSigned } from './index.ts'
-import { type Application, ask, handshake, httpApp, open, tcpApp, until } from './test-support.ts'
+import { type Application, ask, handshake, httpApp, open, rawClient, tcpApp, until } from './test-support.ts'
 
 let app: Application
 let directory: string
@@ -110,12 +110,13 @@ describe('the program with two workers', () => {
     readonly ended: Promise<unknown[]>
   }
 
-  async function startProgram(preload = ''): Promise<Program> {
+  async function startProgram(preload = '', more: Readonly<Record<string, string>> = {}): Promise<Program> {
     const child = spawn(process.execPath, [fileURLToPath(new URL('./main.ts', import.meta.url))], {
       env: {
         ...env(),
         SIDECAR_HTTPS_LISTEN: '127.0.0.1:0',
         SIDECAR_HTTPS_ADMIN: '127.0.0.1:0',
+        ...more,
         NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(preload)}`,
       },
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -134,6 +135,31 @@ describe('the program with two workers', () => {
   test('ends with exit code 0 after SIGTERM', async () => {
     const program = await startProgram()
     expect((await ask(program.https)).status).toBe(200)
+    program.signal('SIGTERM')
+    expect(await program.ended).toEqual([0, null])
+    expect(program.log()).toContain('"outcome":"finished"')
+  })
+
+  test('ends with exit code 0 although the system never closes a connection to the application', async () => {
+    await using echo = await tcpApp((socket) => void socket.pipe(socket))
+    const preload = `
+      import { Socket } from 'node:net'
+      const { connect, _destroy } = Socket.prototype
+      const outgoing = new WeakSet()
+      Socket.prototype.connect = function (...to) {
+        outgoing.add(this)
+        return connect.apply(this, to)
+      }
+      Socket.prototype._destroy = function (error, done) {
+        if (!outgoing.has(this)) _destroy.call(this, error, done)
+      }
+    `
+    const target = { SIDECAR_HTTPS_MODE: 'tcp', SIDECAR_HTTPS_TARGET: `tcp://127.0.0.1:${echo.port}` }
+    const program = await startProgram(preload, target)
+    const client = await rawClient(program.https)
+    client.socket.write('ping')
+    await client.until('ping')
+    client.socket.destroy()
     program.signal('SIGTERM')
     expect(await program.ended).toEqual([0, null])
     expect(program.log()).toContain('"outcome":"finished"')

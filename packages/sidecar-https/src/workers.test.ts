@@ -368,6 +368,27 @@ describe('reports', () => {
     expect(world.requests.map(({ outcome }) => outcome)).toEqual(['client-aborted'])
   })
 
+  test('of WebSockets and of connections whose bytes are passed come too when disposing cuts them off', async () => {
+    const app = await httpApp((_, res) => res.end())
+    const server = new WebSocketServer({ noServer: true })
+    app.server.on('upgrade', (req, socket, head) =>
+      server.handleUpgrade(req, socket, head, (peer) => peer.on('error', () => undefined)),
+    )
+    const tunnelled = await startWorld(app)
+    const socket = new WebSocket(`wss://127.0.0.1:${tunnelled.port}/`, { rejectUnauthorized: false })
+    socket.on('error', () => undefined)
+    await once(socket, 'open')
+    await tunnelled[Symbol.asyncDispose]()
+    expect(tunnelled.tunnels.map(({ outcome }) => outcome)).toEqual(['client-lost'])
+
+    const piped = await startWorld(await tcpApp((peer) => peer.pipe(peer)), { mode: 'tcp' })
+    using client = await rawClient(piped.port)
+    client.socket.write('ping')
+    await client.until('ping')
+    await piped[Symbol.asyncDispose]()
+    expect(piped.pipes.map(({ outcome }) => outcome)).toEqual(['closed'])
+  })
+
   test('of connections whose bytes are passed come when they have ended', async () => {
     const echo = await tcpApp((socket) => socket.pipe(socket))
     await using world = await startWorld(echo, { mode: 'tcp' })

@@ -192,11 +192,12 @@ function settingsOf(options: HttpsWorkersOptions): SidecarSettings {
 
 /** The system has each connection go to any thread, so that none can know how many there are in all. */
 function share(limits: Partial<Limits> | undefined, count: number): Partial<Limits> {
-  const { connections, connectionsPerAddress } = { ...LIMITS, ...limits }
+  const { connections, connectionsPerAddress, upstreamConnections } = { ...LIMITS, ...limits }
   return {
     ...limits,
     connections: Math.ceil(connections / count),
     connectionsPerAddress: Math.ceil(connectionsPerAddress / count),
+    upstreamConnections: Math.ceil(upstreamConnections / count),
   }
 }
 
