@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer as createHttpsServer, type ServerOptions } from 'node:https'
-import type { Socket } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -24,6 +25,7 @@ import {
   namedApp,
   onHeads,
   parseResponses,
+  RawClient,
   rawClient,
   refusing,
   reports,
@@ -304,7 +306,7 @@ describe('a route changes', () => {
 describe('an attempt that fails', () => {
   test('by a connection that is refused goes to the application that the route names then', async () => {
     await using app = await namedApp('second')
-    const [dead, alive] = [await refusing(), app.upstream]
+    const [dead, alive] = [refusing(), app.upstream]
     const failures: unknown[] = []
     await using proxy = await startProxy({
       route: () => ({
@@ -587,9 +589,30 @@ describe('a shadow', () => {
     expect(proxy.shadows).toMatchObject([{ status: 201, error: undefined }])
   })
 
+  test('gets one copy, however often the request itself is repeated', async () => {
+    const copies: string[] = []
+    await using bad = await scriptedApp('HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n')
+    await using good = await namedApp('good')
+    await using copy = await tcpApp((socket) =>
+      onHeads(socket, (head) => {
+        copies.push(head)
+        socket.write('HTTP/1.1 204 No\r\n\r\n')
+      }),
+    )
+    const [upstream, next, shadow] = [bad.upstream, good.upstream, copy.upstream]
+    await using proxy = await startProxy({
+      route: () => ({ upstream, shadow, retry: ({ attempt }) => (attempt < 3 ? upstream : next) }),
+    })
+    expect((await told(proxy.port, GET)).app).toBe('good')
+    await until(() => proxy.shadows.length === 1, 'the report of the shadow')
+    expect((await told(proxy.port, GET)).app).toBe('good')
+    await until(() => proxy.shadows.length === 2, 'the report of the second shadow')
+    expect(copies).toHaveLength(2)
+  })
+
   test('that does not exist changes nothing either', async () => {
     await using app = await namedApp('app')
-    const [upstream, dead] = [app.upstream, await refusing()]
+    const [upstream, dead] = [app.upstream, refusing()]
     await using proxy = await startProxy({ route: () => ({ upstream, shadow: dead }) })
     expect((await told(proxy.port, GET)).app).toBe('app')
     await until(() => proxy.shadows.length === 1, 'the report of the shadow')
@@ -651,6 +674,43 @@ describe('about the client', () => {
       ['X-Forwarded-Port', '81'],
       ['Forwarded', 'for=127.0.0.1;host="a.test:81";proto=http'],
     ])
+  })
+
+  test.each([
+    ['the address of IPv4 that it has on a socket of IPv6', '::', ['127.0.0.1'], 'for=127.0.0.1'],
+    ['the address of IPv6', '::1', ['::1'], 'for="[::1]"'],
+    ['no address on a Unix socket, which has none', 'unix', [], 'for=unknown'],
+  ])('an application is told %s', async (_, place, addresses, element) => {
+    await using app = await namedApp('app')
+    const { upstream } = app
+    const folder = await mkdtemp(join(tmpdir(), 'forward-'))
+    const path = join(folder, 'client.sock')
+    const asked: unknown[] = []
+    const forwarder = createForwarder({
+      route(request) {
+        asked.push(request.client.address)
+        return { upstream }
+      },
+    })
+    const server = createServer({ allowHalfOpen: true }, (socket) => forwarder.serve(socket))
+    server.listen(place === 'unix' ? { path } : { host: place, port: 0 })
+    await once(server, 'listening')
+    try {
+      const { port } = (place === 'unix' ? {} : server.address()) as { port?: number }
+      const to = port === undefined ? { path } : { port, host: place === '::' ? '127.0.0.1' : place }
+      using client = new RawClient(connect(to))
+      client.send(`${GET}Connection: close\r\n\r\n`)
+      await client.untilClosed()
+      const [response] = parseResponses(client.received, ['GET'])
+      const { raw } = JSON.parse(response?.body ?? '') as { raw: string[] }
+      expect(raw.filter((_, at) => raw[at - 1] === 'X-Forwarded-For')).toEqual(addresses)
+      expect(raw[raw.indexOf('Forwarded') + 1]).toBe(`${element};host="a";proto=http`)
+      expect(asked).toEqual([addresses[0]])
+    } finally {
+      forwarder.close()
+      server.close()
+      await rm(folder, { recursive: true })
+    }
   })
 
   test('a trusted proxy is believed, and its own address added', async () => {
@@ -756,6 +816,37 @@ describe('each message', () => {
     }
   })
 
+  test('is reported with the bytes of its content alone, both ways', async () => {
+    await using app = await httpApp((req, res) => {
+      req.resume().on('end', () => {
+        if (req.url === '/chunks') res.write('12')
+        res.end('34567')
+      })
+    })
+    const { upstream } = app
+    await using proxy = await startProxy({
+      route: ({ path }) => (path === '/own' ? { respond: { status: 200, message: 'yes' } } : { upstream }),
+    })
+    const rows: [string, string, number, number][] = [
+      [
+        'POST /chunks',
+        'Transfer-Encoding: chunked\r\n\r\n3;ext=1\r\nabc\r\n1\r\nd\r\n0\r\nX-T: 1\r\n\r\n',
+        4,
+        7,
+      ],
+      ['PUT /', 'Content-Length: 3\r\n\r\nabc', 3, 5],
+      ['GET /', '\r\n', 0, 5],
+      ['HEAD /', '\r\n', 0, 0],
+      ['GET /own', '\r\n', 0, 'yes\n'.length],
+    ]
+    for (const [start, rest] of rows)
+      await exchangeRaw(proxy.port, `${start} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n${rest}`)
+    const told = (await reports(proxy, rows.length)).map((report) => [
+      ...[`${report.method} ${report.target}`, report.bytesIn, report.bytesOut],
+    ])
+    expect(told).toEqual(rows.map(([start, , bytesIn, bytesOut]) => [start, bytesIn, bytesOut]))
+  })
+
   test('carries the headers that all responses get, in place of what the application says', async () => {
     await using app = await scriptedApp(
       'HTTP/1.1 200 OK\r\nSERVER: x\r\nserver: y\r\nX-Keep: 1\r\nContent-Length: 0\r\n\r\n',
@@ -812,6 +903,27 @@ describe('a limit', () => {
     expect(
       (await told(world.port, `${POST}Transfer-Encoding: chunked\r\n`, 'a\r\n0123456789\r\n0\r\n\r\n')).body,
     ).toBe('0123456789')
+  })
+
+  test('on the head of a response is a 502, and the connection to the application is dropped', async () => {
+    await using app = await tcpApp((socket) =>
+      onHeads(socket, (head) => {
+        const size = Number(/^GET \/(\d+) /.exec(head)?.[1])
+        const begin = 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: '
+        socket.write(`${begin.padEnd(size - 4, 'x')}\r\n\r\n`)
+      }),
+    )
+    const { upstream } = app
+    await using proxy = await startProxy({
+      route: () => ({ upstream }),
+      limits: { responseHeadBytes: 30_000 },
+    })
+    const sized = (bytes: number) => ask(proxy.port, `GET /${bytes} HTTP/1.1\r\nHost: a\r\n`)
+    const whole = await sized(29_000)
+    expect([whole.status, whole.headers.get('x')?.length]).toEqual([200, 29_000 - 43])
+    expect((await sized(31_000)).status).toBe(502)
+    expect(await reports(proxy, 2)).toMatchObject([{ outcome: 'complete' }, { outcome: 'upstream-failed' }])
+    await until(() => app.sockets.size === 0, 'the end of the connection')
   })
 
   test('on the time for a head holds from the first byte, also of a later one, and idle time is another', async () => {
@@ -1159,6 +1271,40 @@ describe('an application', () => {
       expect((await ask(proxy.port, GET)).status).toBe(status)
       for (const socket of app.sockets) socket.destroy()
     }
+  })
+
+  test('is left by connections that are unused for as long as was said', async () => {
+    await using long = await namedApp('long')
+    await using short = await namedApp('short')
+    const upstreams = new Map([
+      ['/long', createUpstream(long.upstream.name, { idleMs: 60_000 })],
+      ['/short', createUpstream(short.upstream.name, { idleMs: 100 })],
+    ])
+    await using proxy = await startProxy({
+      route: ({ path }) => ({ upstream: upstreams.get(path) as Upstream }),
+    })
+    for (const path of ['/long', '/short', '/long', '/short'])
+      await told(proxy.port, `GET ${path} HTTP/1.1\r\nHost: a\r\n`)
+    await until(() => short.sockets.size === 0, 'the end of the short one')
+    expect([long.sockets.size, long.accepted]).toEqual([1, 1])
+    expect((await told(proxy.port, 'GET /short HTTP/1.1\r\nHost: a\r\n')).app).toBe('short')
+  })
+
+  test('has no more unused connections than was said, and these are used again', async () => {
+    const waiting: (() => void)[] = []
+    await using app = await httpApp((_, res) => waiting.push(() => res.end('ok')))
+    const upstream = createUpstream(app.upstream.name, { idleMost: 2, idleMs: 60_000 })
+    await using proxy = await startProxy({ route: () => ({ upstream }) })
+    const together = async (count: number) => {
+      const asked = Array.from({ length: count }, () => ask(proxy.port, GET))
+      await until(() => waiting.length === count, `${count} requests at the same time`)
+      for (const answer of waiting.splice(0)) answer()
+      for (const { status } of await Promise.all(asked)) expect(status).toBe(200)
+    }
+    await together(5)
+    await until(() => app.sockets.size === 2, 'the end of all but two')
+    await together(2)
+    expect([app.sockets.size, app.accepted]).toEqual([2, 5])
   })
 
   test('gets what is written first on a connection, and each client has its own', async () => {

@@ -14,8 +14,15 @@ import type { AddressInfo, Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { connect as connectTls, createServer, type TLSSocket } from 'node:tls'
 import { selfSigned } from '../../sidecar-https/src/self-signed.ts'
-import type { ConnectionFacts, Forwarder, ForwarderOptions, RequestReport, TunnelReport } from './index.ts'
-import { createForwarder } from './index.ts'
+import {
+  type ConnectionFacts,
+  createForwarder,
+  type Forwarder,
+  type ForwarderOptions,
+  type RequestReport,
+  type ShadowReport,
+  type TunnelReport,
+} from './index.ts'
 import { type Application, until } from './test-support.ts'
 
 const CERTIFICATE = selfSigned({ names: ['127.0.0.1'] })
@@ -27,6 +34,7 @@ export interface World extends AsyncDisposable {
   port: number
   requests: RequestReport[]
   tunnels: TunnelReport[]
+  shadows: ShadowReport[]
   sockets: Set<TLSSocket>
 }
 
@@ -37,12 +45,14 @@ export async function startWorld(
 ): Promise<World> {
   const requests: RequestReport[] = []
   const tunnels: TunnelReport[] = []
+  const shadows: ShadowReport[] = []
   const sockets = new Set<TLSSocket>()
   const { upstream } = app
   const forwarder = createForwarder({
     route: () => ({ upstream }),
     onRequest: (report) => requests.push(report),
     onTunnel: (report) => tunnels.push(report),
+    onShadow: (report) => shadows.push(report),
     ...options,
   })
   const server = createServer({ ...CERTIFICATE, ALPNProtocols: ['h2', 'http/1.1'] }, (socket) => {
@@ -59,6 +69,7 @@ export async function startWorld(
     port: (server.address() as AddressInfo).port,
     requests,
     tunnels,
+    shadows,
     sockets,
     async [Symbol.asyncDispose]() {
       try {

@@ -3,10 +3,15 @@ import { once } from 'node:events'
 import { request as requestTls } from 'node:https'
 import { describe, expect, it } from 'vitest'
 import {
+  block,
   constants,
+  END_HEADERS,
   END_STREAM,
   FRAME,
+  type FrameClient,
+  frame,
   frameClient,
+  GET,
   type Http2Client,
   http2Client,
   replyOf,
@@ -14,7 +19,10 @@ import {
   startWorld,
   type World,
 } from './http2-test-support.ts'
+import type { Respond, Route } from './index.ts'
 import { httpApp, onHeads, scriptedApp, tcpApp, until } from './test-support.ts'
+
+const DENIED = { status: 403, message: 'No.' }
 
 /** Says what it was asked. */
 const mirror = () =>
@@ -156,6 +164,55 @@ describe('a request over HTTP/2', () => {
     const reply = await client.ask({ ':method': 'POST' }, 'x'.repeat(200_000))
     expect(reply).toMatchObject({ status: 403, body: 'No.\n', code: 0 })
     expect(reply.headers['x-why']).toBe('rule')
+  })
+
+  const nothing = (value: unknown) => value as Respond
+  it.each<[string, Route]>([
+    [
+      'throws',
+      () => {
+        throw new Error('a secret')
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('a secret'))],
+    ['gives nothing', () => nothing(undefined)],
+    ['gives a status that is none', () => ({ respond: { status: 99, message: 'a secret' } })],
+    [
+      'gives a header that breaks out of its line',
+      () => ({ respond: { ...DENIED, headers: { A: 'a\r\nB: c' } } }),
+    ],
+  ])('is a 500 when the route %s, whose reason only the report has', async (_, route) => {
+    await using world = await startWorld(await mirror(), {
+      route: (request) => (request.path === '/fine' ? { respond: DENIED } : route(request)),
+    })
+    using client = await http2Client(world.port)
+    const [reply, fine] = await Promise.all([
+      client.ask({ ':method': 'POST' }, 'a body'),
+      client.ask({ ':path': '/fine' }),
+    ])
+    expect(reply).toMatchObject({ status: 500, code: 0 })
+    expect(JSON.stringify(reply)).not.toMatch(/secret|"b"/)
+    expect(fine).toMatchObject({ status: 403, body: 'No.\n', code: 0 })
+    await until(() => world.requests.length === 2, 'both reports')
+    expect(world.requests.find(({ target }) => target === '/')).toMatchObject({
+      status: 500,
+      outcome: 'refused',
+      error: expect.any(Error),
+    })
+  })
+
+  it('is reported with the bytes of its content, both ways', async () => {
+    await using world = await startWorld(await httpApp((req, res) => void req.pipe(res)))
+    using client = await http2Client(world.port)
+    await client.ask({ ':method': 'POST' }, 'z'.repeat(100_000), { 'x-sum': '1' })
+    await client.ask({ ':method': 'PUT', 'content-length': '4' }, 'four')
+    await client.ask()
+    await until(() => world.requests.length === 3, 'the reports')
+    expect(world.requests.map(({ bytesIn, bytesOut }) => [bytesIn, bytesOut])).toEqual([
+      [100_000, 100_000],
+      [4, 4],
+      [0, 0],
+    ])
   })
 
   it('is served by a connection of its own where a preamble goes before it', async () => {
@@ -500,3 +557,79 @@ async function askFirst(world: World, method: string, headers: Record<string, st
   const { connection: _, 'keep-alive': __, 'transfer-encoding': ___, ...lines } = response.headers
   return { status: response.statusCode, headers: lines, body: text }
 }
+
+describe('a client of HTTP/2 that is ahead of the application', () => {
+  const WINDOW = 64 * 1024
+  const part = Buffer.alloc(16 * 1024, 'z')
+  const post = (stream: number) =>
+    frame(FRAME.headers, END_HEADERS, stream, block(':method', 'POST', ...GET.slice(2)))
+  const windowOf = (stream: number) => [0, 1, 2, 3].map(() => frame(FRAME.data, 0, stream, part))
+  /** What it may have sent so far on the connection, or on a stream (RFC 9113 6.9). */
+  const allowed = (client: FrameClient, stream = 0) =>
+    client
+      .of(FRAME.window, stream)
+      .reduce((sum, { payload }) => sum + payload.readUInt32BE(), stream === 0 ? 65_535 : WINDOW)
+  const textOf = (client: FrameClient, stream: number) =>
+    Buffer.concat(client.of(FRAME.data, stream).map(({ payload }) => payload)).toString()
+
+  /** Its routes wait for a decision. */
+  async function undecided() {
+    const app = await httpApp((req, res) => {
+      let bytes = 0
+      req.on('data', (piece: Buffer) => (bytes += piece.length))
+      req.on('end', () => res.end(String(bytes)))
+    })
+    const { upstream } = app
+    const waiting: (() => void)[] = []
+    const world = await startWorld(app, {
+      route: () => new Promise((resolve) => waiting.push(() => resolve({ upstream }))),
+    })
+    return { app, world, waiting }
+  }
+
+  async function greeted(world: World): Promise<FrameClient> {
+    const client = await frameClient(world.port)
+    client.greet()
+    await until(() => allowed(client) === MIB, 'the window of the connection')
+    return client
+  }
+
+  it('may send the window of a stream, and more once that is wanted', async () => {
+    const { world: started, waiting } = await undecided()
+    await using world = started
+    using client = await greeted(world)
+    client.send(post(1), ...windowOf(1))
+    await until(() => waiting.length === 1, 'the request')
+    expect(await settled(() => allowed(client, 1))).toBe(WINDOW)
+    for (const decide of waiting) decide()
+    await until(() => allowed(client, 1) > WINDOW, 'more to be wanted')
+    client.send(frame(FRAME.data, END_STREAM, 1, part))
+    await until(() => textOf(client, 1) !== '', 'the response')
+    expect(textOf(client, 1)).toBe(String(WINDOW + part.length))
+  })
+
+  it('is refused when it sends more than the window of a stream all the same', async () => {
+    const { app, world: started } = await undecided()
+    await using world = started
+    using client = await greeted(world)
+    client.send(post(1), ...windowOf(1), frame(FRAME.data, 0, 1, Buffer.from('z')))
+    expect(await client.goaway()).toBe(constants.NGHTTP2_FLOW_CONTROL_ERROR)
+    await client.untilClosed()
+    expect(app.accepted).toBe(0)
+  })
+
+  it('may send the window of each of its streams, however many they are', async () => {
+    const { world: started, waiting } = await undecided()
+    await using world = started
+    using client = await greeted(world)
+    const streams = Array.from({ length: 16 }, (_, index) => 2 * index + 1)
+    for (const stream of streams) client.send(post(stream), ...windowOf(stream))
+    await until(() => waiting.length === streams.length, 'all requests')
+    await settled(() => allowed(client))
+    for (const stream of streams) expect(allowed(client, stream)).toBe(WINDOW)
+    for (const decide of waiting) decide()
+    for (const stream of streams) client.send(frame(FRAME.data, END_STREAM, stream))
+    await until(() => streams.every((stream) => textOf(client, stream) !== ''), 'all responses')
+    for (const stream of streams) expect(textOf(client, stream)).toBe(String(WINDOW))
+  })
+})

@@ -99,12 +99,9 @@ export function scriptedApp(response: string): Promise<Application> {
   return tcpApp((socket) => onHeads(socket, () => socket.write(response, 'latin1')))
 }
 
-/** An upstream on a port on which nobody listens. */
-export async function refusing(): Promise<Upstream> {
-  const app = await tcpApp(() => undefined)
-  const { upstream } = app
-  await app[Symbol.asyncDispose]()
-  return upstream
+/** An upstream on a port on which nobody listens; one that was just freed might be taken by another test. */
+export function refusing(): Upstream {
+  return createUpstream('http://127.0.0.1:1')
 }
 
 /** A proxy on loopback. Disposing fails when it has kept anything. */
