@@ -39,6 +39,8 @@ export class ClientSession implements Expiring, StreamHost {
   #begun = false
   #calmed = false
   #gone = false
+  /** Whether an answer to a PING of ours is awaited. */
+  #pinging = false
   #windowEnd = 0
   #streamsInWindow = 0
   #resets = 0
@@ -56,6 +58,8 @@ export class ClientSession implements Expiring, StreamHost {
     this.forwarded = new ForwardedLines(options.client)
     this.#onClose = options.onClose
     const { limits } = this.context
+    // Of an end without GOAWAY node:http2 tells nothing, and would keep the connection for ever.
+    socket.allowHalfOpen = false
     this.#session = performServerHandshake(socket, settingsOf(limits))
     this.#session.setLocalWindowSize(limits.sessionWindowBytes)
     this.deadline = this.deadlines.in(limits.headMs)
@@ -105,7 +109,7 @@ export class ClientSession implements Expiring, StreamHost {
     this.#requests += 1
     this.#startWindow()
     this.#streamsInWindow += 1
-    this.deadline = Number.POSITIVE_INFINITY
+    if (this.#streams.size === 0) this.deadline = this.deadlines.in(limits.stallMs)
     const served = new ClientStream(stream, this)
     this.#streams.add(served)
     if (this.#calmed) served.refuseStream()
@@ -122,9 +126,22 @@ export class ClientSession implements Expiring, StreamHost {
   }
 
   expire(): void {
-    if (this.#streams.size > 0) this.deadline = Number.POSITIVE_INFINITY
+    if (this.#streams.size > 0) this.#probe()
     else if (this.#session.closed || this.#session.destroyed) this.destroy()
     else this.drain()
+  }
+
+  // After a write of its own frames that has failed, node:http2 reads no more and tells nobody.
+  #probe(): void {
+    if (this.#pinging || this.#session.destroyed) {
+      this.destroy()
+      return
+    }
+    this.#pinging = true
+    this.#session.ping(() => {
+      this.#pinging = false
+    })
+    this.deadline = this.deadlines.in(this.context.limits.stallMs)
   }
 
   onReset(): void {
