@@ -2,11 +2,15 @@ import { parseArgs } from 'node:util'
 
 /** What the command line of `npm run bench` asks for. */
 export interface BenchOptions {
-  /** Measurements of each proxy under each load. */
+  /** Measurements of each proxy under each load; for `churn`, how often the connections are opened, at least twice. */
   readonly rounds: number
   /** How long a measurement takes, whole seconds. */
   readonly seconds: number
   readonly warmUpSeconds: number
+  /** How long `churn` goes on with clients that come and go. */
+  readonly minutes: number
+  /** How many idle connections `churn` holds. */
+  readonly connections: number
   /** Names of workloads; undefined for all. */
   readonly only: readonly string[] | undefined
   /** Names of proxies; undefined for all. */
@@ -18,7 +22,8 @@ export interface BenchOptions {
 }
 
 /**
- * Parses `<name> ... [--seconds 4] [--rounds 2] [--quick] [--only a,b] [--subjects a,b] [--profile]`.
+ * Parses `<name> ... [--seconds 4] [--rounds 2] [--quick] [--only a,b] [--subjects a,b] [--profile]`, for `https`, and
+ * `[--minutes 3] [--connections 10000] [--rounds 2]`, for `churn`.
  * @throws Error that names what is wrong
  */
 export function parseOptions(args: readonly string[]): { names: string[]; options: BenchOptions } {
@@ -28,6 +33,8 @@ export function parseOptions(args: readonly string[]): { names: string[]; option
     options: {
       seconds: { type: 'string' },
       rounds: { type: 'string' },
+      minutes: { type: 'string' },
+      connections: { type: 'string' },
       only: { type: 'string' },
       subjects: { type: 'string' },
       quick: { type: 'boolean' },
@@ -41,6 +48,8 @@ export function parseOptions(args: readonly string[]): { names: string[]; option
     rounds: count('rounds', values.rounds ?? (quick ? '1' : '2')),
     seconds: count('seconds', values.seconds ?? (quick ? '2' : '4')),
     warmUpSeconds: quick ? 1 : 2,
+    minutes: count('minutes', values.minutes ?? '3'),
+    connections: count('connections', values.connections ?? '10000'),
     only,
     subjects,
     profile,

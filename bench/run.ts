@@ -1,13 +1,18 @@
+import { churn } from './churn.ts'
 import { footprint } from './footprint.ts'
 import { https } from './https.ts'
 import { type BenchOptions, parseOptions } from './options.ts'
 import { writeSection } from './report.ts'
 
 /**
- * `npm run bench [-- <name> ... --options]`: measures, prints, and writes docs/benchmarks.md. The options are for `https`; with
- * any of them the page is left alone.
+ * `npm run bench [-- <name> ... --options]`: measures, prints, and writes docs/benchmarks.md. The options are for `https` and
+ * `churn`; with any of them the page is left alone.
  */
-const benches: Readonly<Record<string, (options: BenchOptions) => Promise<string>>> = { footprint, https }
+const benches: Readonly<Record<string, (options: BenchOptions) => Promise<string>>> = {
+  churn,
+  footprint,
+  https,
+}
 
 const { names, options } = understood()
 for (const [name, measure] of Object.entries(benches)) {

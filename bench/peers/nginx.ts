@@ -7,12 +7,12 @@ export const nginx: Subject = {
   name: 'nginx',
   remark: 'L7, C',
   debian: { name: 'nginx-light', program: 'nginx' },
-  prepare: (setting) => nginxCommand(setting.directory, proxyOf(setting)),
+  prepare: (setting) => nginxCommand(setting.directory, proxyOf(setting), setting.connections),
 }
 
 // Forwards the same facts as the sidecar, streams bodies as it does, and spills nothing to disk. Idle upstream connections
 // are kept for as many requests as there are at a time, since to open new ones would be a mistake of the configuration.
-function proxyOf({ port, upstream, tls, concurrency }: Setting): string {
+function proxyOf({ port, upstream, tls, concurrency, connections }: Setting): string {
   const secure =
     tls === undefined
       ? ''
@@ -26,6 +26,7 @@ function proxyOf({ port, upstream, tls, concurrency }: Setting): string {
     server {
       listen 127.0.0.1:${port} backlog=4096 ${tls === undefined ? '' : 'ssl http2'};
       ${secure}
+      ${connections === undefined ? '' : 'client_header_timeout 1h; keepalive_timeout 1h;'}
       client_max_body_size 0;
       location / {
         proxy_pass http://application;
@@ -42,18 +43,18 @@ function proxyOf({ port, upstream, tls, concurrency }: Setting): string {
     }`
 }
 
-/** nginx in the foreground with one worker, and `http` as its configuration. */
-export function nginxCommand(directory: string, http: string): Command {
+/** nginx in the foreground with one worker, and `http` as its configuration; `connections` of clients fit. */
+export function nginxCommand(directory: string, http: string, connections = 0): Command {
   const file = join(directory, 'nginx.conf')
   const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
   const configuration = `
   daemon off;
   worker_processes 1;
-  worker_rlimit_nofile 16384;
+  worker_rlimit_nofile ${Math.max(16_384, connections + 2_048)};
   pid ${directory}/nginx.pid;
   error_log stderr crit;
   ${process.getuid?.() === 0 ? 'user root;' : ''}
-  events { worker_connections 8192; }
+  events { worker_connections ${Math.max(8_192, connections + 1_024)}; }
   http {
     access_log off;
     keepalive_requests 1000000000;

@@ -12,6 +12,8 @@ export interface Setting {
   readonly tls: { readonly cert: string; readonly key: string; readonly pair: string } | undefined
   /** How many requests the clients will have open at a time. */
   readonly concurrency: number
+  /** Connections that must fit and may be idle for an hour; undefined leaves both as they are for the other benches. */
+  readonly connections?: number
   /** Arguments for Node, where the proxy runs on it: for profiles. */
   readonly nodeArgs: readonly string[]
 }

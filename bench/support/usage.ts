@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
+import { descriptors } from '../../test/support/sockets.ts'
 
 /** What a process and its children have used. */
 export interface Usage {
@@ -16,6 +17,12 @@ export function usageOf(group: number): Usage {
     privateBytes: all.reduce((sum, one) => sum + one.privateBytes, 0),
   }
 }
+
+/** How many descriptors the processes of a group have open. */
+export const descriptorsOf = (group: number): number =>
+  processesOf(group)
+    .map((pid) => descriptors(Number(pid)).length)
+    .reduce((sum, one) => sum + one, 0)
 
 function processesOf(group: number): string[] {
   return readdirSync('/proc')

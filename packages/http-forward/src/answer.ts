@@ -10,6 +10,7 @@ export interface Answer {
 
 // The answers name nothing of the inside, neither the target nor the cause: they go to strangers.
 export const BAD_GATEWAY: Answer = { status: 502, message: 'The application did not give a valid response.' }
+export const UNREACHABLE: Answer = { status: 502, message: 'The application could not be reached.' }
 export const GATEWAY_TIMEOUT: Answer = { status: 504, message: 'The application did not respond in time.' }
 export const TOO_SLOW: Answer = { status: 408, message: 'The request took too long to arrive.' }
 export const TOO_LARGE: Answer = { status: 413, message: 'The body of the request is too large.' }

@@ -258,6 +258,32 @@ test('slow readers of large responses cost little more than the bound of all of 
   }
 })
 
+test('the report tells whom a trusted client speaks for, and nobody else', async () => {
+  await using app = await namedApp('app')
+  const { upstream } = app
+  await using trusting = await startProxy({ route: () => ({ upstream }), trusted: () => true })
+  await using wary = await startProxy({ route: () => ({ upstream }) })
+  for (const proxy of [trusting, wary]) await ask(proxy.port, `${GET}X-Forwarded-For: 9.9.9.1\r\n`)
+  expect((await reports(trusting))[0]?.forwardedFor).toBe('9.9.9.1')
+  expect((await reports(wary))[0]?.forwardedFor).toBeUndefined()
+})
+
+test('an application that was not reached is told from one that answers badly', async () => {
+  await using bad = await scriptedApp('nonsense\r\n\r\n')
+  const [dead, upstream] = [refusing(), bad.upstream]
+  await using proxy = await startProxy({
+    route: ({ path }) => ({ upstream: path === '/dead' ? dead : upstream }),
+  })
+  expect(await ask(proxy.port, 'GET /dead HTTP/1.1\r\nHost: a\r\n')).toMatchObject({
+    status: 502,
+    body: 'The application could not be reached.\n',
+  })
+  expect(await ask(proxy.port, GET)).toMatchObject({
+    status: 502,
+    body: 'The application did not give a valid response.\n',
+  })
+})
+
 test('a 426 says to which protocol', async () => {
   await using app = await scriptedApp(
     'HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade\r\nUpgrade: HTTP/3.0\r\nContent-Length: 0\r\n\r\n',

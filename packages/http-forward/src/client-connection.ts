@@ -441,6 +441,7 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
       outcome: 'refused',
       error,
       clientAddress: this.#client.address,
+      forwardedFor: undefined,
       upstream: undefined,
       traceparent: undefined,
       requestId: undefined,

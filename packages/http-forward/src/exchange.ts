@@ -11,6 +11,7 @@ import {
   ROUTE_FAILED,
   render,
   TOO_LARGE,
+  UNREACHABLE,
 } from './answer.ts'
 import { dateLine } from './date.ts'
 import type { ForwardedLines } from './forwarded.ts'
@@ -66,6 +67,8 @@ export interface Context {
   onShadow(report: ShadowReport): void
   /** Under way. */
   shadows: number
+  /** Whether all is being cut off. */
+  closing: boolean
 }
 
 const BODILESS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'DELETE', 'CONNECT'])
@@ -500,7 +503,7 @@ export class Exchange implements ResponseSink {
     }
     if (untouched && this.#retried(error, undefined, !connection?.connected)) return
     if (timedOut) this.#fail('upstream-timeout', error, GATEWAY_TIMEOUT)
-    else this.#fail('upstream-failed', error, BAD_GATEWAY)
+    else this.#fail('upstream-failed', error, connection?.connected === false ? UNREACHABLE : BAD_GATEWAY)
   }
 
   #retried(error: Error | undefined, status: number | undefined, unsent = false): boolean {
@@ -538,8 +541,9 @@ export class Exchange implements ResponseSink {
   /** The client is gone, or has been given up. */
   clientLost(error: Error): void {
     if (this.#outcome === 'complete' && !this.#responded) {
-      this.#outcome = 'client-aborted'
-      this.#error = error
+      const { closing } = this.#context
+      this.#outcome = closing ? 'cut-off' : 'client-aborted'
+      this.#error = closing ? new Error('cut off, because the forwarder was closed') : error
     }
     this.#settled = true
     this.#loseConnection()
@@ -629,13 +633,14 @@ export class Exchange implements ResponseSink {
       method: this.#head.method,
       target: this.#head.target,
       version: this.#downstream.version,
-      status: this.#headSent ? this.#status : 499,
+      status: this.#headSent ? this.#status : this.#outcome === 'cut-off' ? 503 : 499,
       durationMs: performance.now() - this.#started,
       bytesIn: this.#bytesIn,
       bytesOut: this.#bytesOut,
       outcome: this.#outcome,
       error: this.#error,
       clientAddress: this.request.client.address,
+      forwardedFor: this.#downstream.trusted ? this.#head.headers.get('x-forwarded-for') : undefined,
       upstream: this.#upstream?.name,
       traceparent: this.#traceparent ?? validTrace(this.#head.traceparent),
       requestId: this.#requestId,

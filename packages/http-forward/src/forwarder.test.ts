@@ -1151,6 +1151,26 @@ test('OPTIONS of a whole server goes on as an asterisk (RFC 9112 3.2.4)', async 
   expect((await told(world.port, 'GET http://a HTTP/1.1\r\nHost: a\r\n')).url).toBe('/')
 })
 
+test('closing is not reported as if the clients had left', async () => {
+  await using app = await httpApp((req, res) => {
+    if (req.url === '/begun') res.write('begun')
+  })
+  const { upstream } = app
+  await using proxy = await startProxy({ route: () => ({ upstream }) })
+  using waiting = await rawClient(proxy.port)
+  using begun = await rawClient(proxy.port)
+  waiting.send(`${GET}\r\n`)
+  begun.send('GET /begun HTTP/1.1\r\nHost: a\r\n\r\n')
+  await begun.until('begun')
+  await until(() => app.sockets.size === 2, 'both requests')
+  proxy.forwarder.close()
+  const told = await reports(proxy, 2)
+  expect(told.map(({ outcome, status }) => [outcome, status]).sort()).toEqual([
+    ['cut-off', 200],
+    ['cut-off', 503],
+  ])
+})
+
 test('draining ends idle connections at once, and the others after their response', async () => {
   let answer = () => undefined as unknown
   await using app = await httpApp((_, res) => (answer = () => res.end('done')))

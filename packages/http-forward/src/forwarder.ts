@@ -79,6 +79,7 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
     onTunnel: options.onTunnel ?? (() => undefined),
     onShadow: options.onShadow ?? (() => undefined),
     shadows: 0,
+    closing: false,
   }
   const withheldOfResponses = Object.keys(options.responseHeaders ?? {}).map(plainName)
   const withheld = (options.withheld ?? []).map(plainName)
@@ -150,6 +151,7 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
       shared.close()
     },
     close() {
+      context.closing = true
       for (const connection of connections) connection.destroy()
       shared.close()
     },

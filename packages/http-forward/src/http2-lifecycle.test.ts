@@ -14,7 +14,7 @@ import {
   startWorld,
   uint32,
 } from './http2-test-support.ts'
-import { httpApp, tcpApp, until } from './test-support.ts'
+import { httpApp, onHeads, tcpApp, until } from './test-support.ts'
 
 const silent = () => tcpApp((socket) => void socket.resume())
 const hello = () => httpApp((_req, res) => res.end('hello'))
@@ -26,6 +26,58 @@ const endless = () =>
   })
 
 describe('a client that leaves', () => {
+  it.each(['idle', 'served', 'waiting'])(
+    'by the end of its connection alone, %s, is noticed',
+    async (when) => {
+      const app = httpApp((req, res) => {
+        if (req.url === '/') res.end('hello')
+      })
+      await using world = await startWorld(await app)
+      using client = await frameClient(world.port)
+      client.greet()
+      await until(() => client.of(FRAME.settings).length > 0, 'the settings')
+      if (when === 'served') {
+        client.get(1)
+        await until(() => client.of(FRAME.data, 1).length > 0, 'the response')
+      } else if (when === 'waiting') {
+        const fields = GET.map((field) => (field === '/' ? '/never' : field))
+        client.send(frame(FRAME.headers, END_HEADERS | END_STREAM, 1, block(...fields)))
+        await until(() => world.app.sockets.size === 1, 'the request at the application')
+      }
+      client.socket.end()
+      await until(() => world.forwarder.connections === 0, 'the end of the connection')
+    },
+  )
+
+  it('without a word while a response is silent is given up when it answers no PING', async () => {
+    await using world = await startWorld(await silent(), { limits: { stallMs: 40 } })
+    using client = await frameClient(world.port)
+    client.greet()
+    client.get(1)
+    await until(() => client.of(FRAME.ping).length === 1, 'a PING')
+    await client.untilClosed()
+    expect(world.requests).toMatchObject([{ outcome: 'client-aborted' }])
+  })
+
+  it('is told from one that waits, who answers each PING', async () => {
+    const waiting: (() => void)[] = []
+    await using world = await startWorld(
+      await tcpApp((socket) =>
+        onHeads(socket, () =>
+          waiting.push(() => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')),
+        ),
+      ),
+      { limits: { stallMs: 40 } },
+    )
+    using client = await http2Client(world.port)
+    let pings = 0
+    client.session.on('ping', () => (pings += 1))
+    const reply = client.ask()
+    await until(() => pings >= 4, 'four PINGs')
+    for (const answer of waiting) answer()
+    expect(await reply).toMatchObject({ status: 200, body: 'ok' })
+  })
+
   it.each([constants.NGHTTP2_CANCEL, constants.NGHTTP2_NO_ERROR])(
     'by a reset with code %i before the response cancels the request at the application',
     async (code) => {

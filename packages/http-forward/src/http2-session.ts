@@ -58,8 +58,10 @@ export class ClientSession implements Expiring, StreamHost {
     this.forwarded = new ForwardedLines(options.client)
     this.#onClose = options.onClose
     const { limits } = this.context
-    // Of an end without GOAWAY node:http2 tells nothing, and would keep the connection for ever.
-    socket.allowHalfOpen = false
+    // An end without GOAWAY node:http2 takes for no end, and would keep the connection for ever.
+    socket.once('end', () => this.destroy())
+    // Makes Node tell of an end that has come already.
+    socket.read(0)
     this.#session = performServerHandshake(socket, settingsOf(limits))
     this.#session.setLocalWindowSize(limits.sessionWindowBytes)
     this.deadline = this.deadlines.in(limits.headMs)
@@ -193,6 +195,7 @@ export class ClientSession implements Expiring, StreamHost {
       outcome: 'refused',
       error,
       clientAddress: this.client.address,
+      forwardedFor: undefined,
       upstream: undefined,
       traceparent: undefined,
       requestId: undefined,

@@ -326,6 +326,7 @@ export class ClientStream implements Downstream, Expiring {
       outcome: 'refused',
       error: new Error(fault.reason),
       clientAddress: client.address,
+      forwardedFor: undefined,
       upstream: undefined,
       traceparent: undefined,
       requestId: undefined,

@@ -57,6 +57,7 @@ export async function startWorld(
   })
   const server = createServer({ ...CERTIFICATE, ALPNProtocols: ['h2', 'http/1.1'] }, (socket) => {
     sockets.add(socket)
+    socket.allowHalfOpen = true
     socket.on('close', () => sockets.delete(socket))
     forwarder.serve(socket, facts(socket))
   })

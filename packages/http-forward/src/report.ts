@@ -1,12 +1,13 @@
 /**
  * How a request ended: `complete`, answered by the application to the last byte; `client-aborted`, the client left
- * or stalled; `upstream-failed`, the application was unreachable, broke off or spoke no HTTP; `upstream-timeout`, it
+ * or stalled; `cut-off`, by closing the forwarder; `upstream-failed`, the application was unreachable, broke off or spoke no HTTP; `upstream-timeout`, it
  * let a deadline pass; `refused`, the request was malformed, oversize, too slow or not for us; `answered`, by the
  * route itself.
  */
 export type Outcome =
   | 'complete'
   | 'client-aborted'
+  | 'cut-off'
   | 'upstream-failed'
   | 'upstream-timeout'
   | 'refused'
@@ -49,7 +50,7 @@ export interface RequestReport {
   readonly target: string
   /** Major and minor version that the client speaks, such as `1.1` or `2`. */
   readonly version: string
-  /** What the client was told; 499 when it left before. */
+  /** What the client was told; 499 when it left before, 503 when it was cut off before. */
   readonly status: number
   readonly durationMs: number
   /** Bytes of content that came of the request and went of the response. */
@@ -60,6 +61,8 @@ export interface RequestReport {
   readonly error: Error | undefined
   /** Of the client, as its connection has it. */
   readonly clientAddress: string | undefined
+  /** What a trusted client has said of those before it (X-Forwarded-For). */
+  readonly forwardedFor: string | undefined
   /** Where it went last; undefined when it went nowhere. */
   readonly upstream: string | undefined
   /** Value of the traceparent that went on (W3C Trace Context). */

@@ -26,7 +26,7 @@ describe('an application that is not there', () => {
     const target = new URL(`http://127.0.0.1:${await closedPort()}`)
     await using world = await startWorld(await httpApp(() => undefined), { target })
     const { status, body } = await ask(world.port)
-    expect([status, body]).toEqual([502, 'The application did not give a valid response.\n'])
+    expect([status, body]).toEqual([502, 'The application could not be reached.\n'])
     expect(await reports(world)).toMatchObject([
       { status: 502, outcome: 'upstream-failed', error: { code: 'ECONNREFUSED' } },
     ])

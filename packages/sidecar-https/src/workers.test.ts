@@ -365,7 +365,7 @@ describe('reports', () => {
     const cut = expect(text(response)).rejects.toThrow(/aborted/)
     await world[Symbol.asyncDispose]()
     await cut
-    expect(world.requests.map(({ outcome }) => outcome)).toEqual(['client-aborted'])
+    expect(world.requests.map(({ outcome }) => outcome)).toEqual(['cut-off'])
   })
 
   test('of WebSockets and of connections whose bytes are passed come too when disposing cuts them off', async () => {
