@@ -65,6 +65,23 @@ describe('connections to applications', () => {
     }
   })
 
+  test('that are unused and belong to another client make room too', async () => {
+    await using app = await namedApp('app')
+    const { upstream } = app
+    await using proxy = await startProxy(
+      { route: () => ({ upstream }), limits: { upstreamConnections: 3 } },
+      () => ({ preamble: Buffer.alloc(0) }),
+    )
+    const clients: RawClient[] = []
+    for (let index = 0; index < 6; index += 1) {
+      const client = await rawClient(proxy.port)
+      clients.push(client)
+      client.send(`${GET}\r\n`)
+      await client.until('HTTP/1.1 200 ')
+    }
+    for (const client of clients) client.socket.destroy()
+  })
+
   test('of tunnels count until they are closed', async () => {
     await using app = await tcpApp((socket) =>
       onHeads(socket, (head) => {
@@ -86,6 +103,47 @@ describe('connections to applications', () => {
     await client.untilClosed()
     await until(() => app.sockets.size === 0, 'the end of the tunnel at the application')
     expect(await ask(proxy.port, GET)).toMatchObject({ status: 200 })
+  })
+})
+
+describe('a silent application', () => {
+  test('gets no more time by what a client sends behind its request', async () => {
+    await using app = await tcpApp((socket) => socket.resume())
+    const upstream = createUpstream(`http://127.0.0.1:${app.port}`, { responseTimeoutMs: 150 })
+    await using proxy = await startProxy({ route: () => ({ upstream }) })
+    using client = await rawClient(proxy.port)
+    client.send(`${GET}\r\n`)
+    const more = setInterval(() => client.send('G'), 20)
+    await client.until('504').finally(() => clearInterval(more))
+  })
+
+  test('gets no more time by a client that does not wait to be asked for its body, and sends it slowly', async () => {
+    await using app = await tcpApp((socket) => socket.resume())
+    const { upstream } = app
+    await using proxy = await startProxy({ route: () => ({ upstream }), limits: { stallMs: 100 } })
+    using client = await rawClient(proxy.port)
+    client.send('POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\n')
+    const more = setInterval(() => client.send('x'), 20)
+    await client.until('408').finally(() => clearInterval(more))
+  })
+})
+
+describe('interim responses', () => {
+  const flood = (count: number) =>
+    scriptedApp(
+      `${'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n'.repeat(count)}HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok`,
+    )
+
+  test.each([
+    [100, 'HTTP/1.1 200 OK'],
+    [101, 'HTTP/1.1 502 Bad Gateway'],
+  ])('may be a hundred: after %i comes %s', async (count, status) => {
+    await using app = await flood(count)
+    const { upstream } = app
+    await using proxy = await startProxy({ route: () => ({ upstream }) })
+    using client = await rawClient(proxy.port)
+    client.send(`${GET}\r\n`)
+    await client.until(status)
   })
 })
 

@@ -67,9 +67,14 @@ export interface Context {
   onShadow(report: ShadowReport): void
   /** Under way. */
   shadows: number
+  /** Of HTTP/2, in all. */
+  streams: number
   /** Whether all is being cut off. */
   closing: boolean
 }
+
+/** Before one final response. Nothing holds back who sends more. */
+const INTERIMS_MOST = 100
 
 const BODILESS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'DELETE', 'CONNECT'])
 const BODY_UNEXPECTED = new Set(['GET', 'DELETE', 'OPTIONS', 'TRACE'])
@@ -99,6 +104,7 @@ export class Exchange implements ResponseSink {
   /** Whether it was sent anew because a kept connection was closed meanwhile. */
   #repeated = false
   #awaitsContinue = false
+  #interims = 0
   #headSent = false
   #responded = false
   #settled = false
@@ -326,6 +332,8 @@ export class Exchange implements ResponseSink {
 
   requestData(bytes: Buffer, start: number, end: number): void {
     this.#bytesIn += end - start
+    // It has not waited, and owes the rest.
+    this.#awaitsContinue = false
     if (this.#settled || this.#dropped) return
     if (this.#bytesIn > this.#context.limits.bodyBytes) {
       this.#fail('refused', new Error('the body is too large'), TOO_LARGE)
@@ -399,6 +407,16 @@ export class Exchange implements ResponseSink {
   }
 
   interim(head: Head): void {
+    this.#interims += 1
+    if (this.#interims > INTERIMS_MOST) {
+      this.#loseConnection()
+      this.#fail(
+        'upstream-failed',
+        new Error(`more than ${INTERIMS_MOST} interim responses came`),
+        BAD_GATEWAY,
+      )
+      return
+    }
     if (head.status === 100) {
       // Only who asked for it can make sense of it.
       if (!this.#awaitsContinue) return

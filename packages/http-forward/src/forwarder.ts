@@ -79,12 +79,13 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
     onTunnel: options.onTunnel ?? (() => undefined),
     onShadow: options.onShadow ?? (() => undefined),
     shadows: 0,
+    streams: 0,
     closing: false,
   }
   const withheldOfResponses = Object.keys(options.responseHeaders ?? {}).map(plainName)
   const withheld = (options.withheld ?? []).map(plainName)
   const trusted = options.trusted ?? (() => false)
-  const load: Load = { connections: 0 }
+  const load: Load = { connections: 0, pools: new Set() }
   const shared = new Pool(limits, load, deadlines, withheldOfResponses, undefined)
   const connections = new Set<ClientConnection | ClientSession>()
   let draining = false

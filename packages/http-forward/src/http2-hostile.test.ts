@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { connect as connectHttp2 } from 'node:http2'
 import { setTimeout as delay } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import { describe, expect, it } from 'vitest'
@@ -16,7 +18,7 @@ import {
   uint32,
   type World,
 } from './http2-test-support.ts'
-import { type Application, httpApp, RawClient, tcpApp, until } from './test-support.ts'
+import { type Application, httpApp, onHeads, RawClient, tcpApp, until } from './test-support.ts'
 
 const POST: readonly string[] = [':method', 'POST', ...GET.slice(2)]
 const silent = () => tcpApp((socket) => void socket.resume())
@@ -387,5 +389,70 @@ describe('HTTP/2 without its agreement', () => {
     expect(world.app.sockets.size).toBe(0)
     await until(() => world.requests.length === 1, 'the report')
     expect(world.requests).toMatchObject([{ status: 400, outcome: 'refused', version: '2' }])
+  })
+})
+
+describe('streams of HTTP/2 that are open', () => {
+  const openAll = (client: FrameClient, count: number) => {
+    client.greet()
+    for (let index = 0; index < count; index += 1) client.get(2 * index + 1)
+  }
+  const refusals = (client: FrameClient) =>
+    client
+      .of(FRAME.reset)
+      .filter(({ payload }) => payload.readUInt32BE() === constants.NGHTTP2_REFUSED_STREAM)
+
+  it('are shared: greedy connections leave some for others, however many they are', async () => {
+    await using world = await startWorld(await silent(), { limits: { streamsInAll: 64 } })
+    const greedy: FrameClient[] = []
+    for (let index = 0; index < 12; index += 1) {
+      const client = await frameClient(world.port)
+      greedy.push(client)
+      openAll(client, 30)
+      await until(() => refusals(client).length > 0, 'refused streams')
+    }
+    expect(world.forwarder.inFlight).toBeLessThan(64)
+    using other = await frameClient(world.port)
+    const before = world.app.sockets.size
+    openAll(other, 1)
+    await until(() => world.app.sockets.size === before + 1, 'the request of another client')
+    expect(world.requests.every(({ status, outcome }) => status === 503 && outcome === 'refused')).toBe(true)
+    for (const client of [...greedy, other]) client.socket.destroy()
+  })
+
+  it('are there again for others when they are closed', async () => {
+    await using world = await startWorld(await httpApp((_req, res) => res.end('hello')), {
+      limits: { streamsInAll: 8 },
+    })
+    for (let round = 0; round < 5; round += 1) {
+      const client = await frameClient(world.port)
+      openAll(client, 20)
+      await until(() => client.of(FRAME.reset).length + client.of(FRAME.data).length >= 20, 'all answers')
+      client.socket.destroy()
+      await until(() => world.forwarder.inFlight === 0, 'none in flight')
+      await stillServes(world)
+    }
+  })
+})
+
+describe('a response with as many headers as may be', () => {
+  it('arrives over HTTP/2 too', async () => {
+    const app = tcpApp((socket) =>
+      onHeads(socket, () => {
+        const lines = Array.from({ length: 4_000 }, (_, index) => `a${index}: b\r\n`).join('')
+        socket.write(`HTTP/1.1 200 OK\r\n${lines}Content-Length: 2\r\n\r\nok`)
+      }),
+    )
+    await using world = await startWorld(await app)
+    const session = connectHttp2(`https://127.0.0.1:${world.port}`, {
+      rejectUnauthorized: false,
+      maxHeaderListPairs: 10_000,
+      settings: { maxHeaderListSize: 1024 * 1024 },
+    }).on('error', () => undefined)
+    const stream = session.request({ ':path': '/' }).on('error', () => undefined)
+    const [headers] = await once(stream, 'response')
+    expect(headers[':status']).toBe(200)
+    expect(headers['a3999']).toBe('b')
+    session.destroy()
   })
 })

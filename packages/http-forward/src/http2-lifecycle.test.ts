@@ -59,6 +59,18 @@ describe('a client that leaves', () => {
     expect(world.requests).toMatchObject([{ outcome: 'client-aborted' }])
   })
 
+  it('is told from one that is slow, to whom the PING has not come yet', async () => {
+    await using world = await startWorld(await endless(), { limits: { stallMs: 40 } })
+    using client = await frameClient(world.port)
+    client.greet()
+    client.get(1)
+    await until(() => client.of(FRAME.ping).length === 1, 'a PING')
+    const before = client.of(FRAME.data, 1).length
+    await until(() => client.of(FRAME.data, 1).length > before + 60, 'many more pieces, and no end')
+    expect(client.closed).toBe(false)
+    client.socket.destroy()
+  })
+
   it('is told from one that waits, who answers each PING', async () => {
     const waiting: (() => void)[] = []
     await using world = await startWorld(

@@ -17,6 +17,9 @@ export interface SessionOptions extends Omit<ClientOptions, 'onClose'> {
   onClose(session: ClientSession): void
 }
 
+/** A connection may have so large a part of the streams that are free. */
+const SHARE = 8
+
 /** In which floods are counted. */
 const FLOOD_WINDOW_MS = 10_000
 
@@ -41,6 +44,8 @@ export class ClientSession implements Expiring, StreamHost {
   #gone = false
   /** Whether an answer to a PING of ours is awaited. */
   #pinging = false
+  /** Bytes the client had taken when that was looked at last. */
+  #takenBefore = 0
   #windowEnd = 0
   #streamsInWindow = 0
   #resets = 0
@@ -114,13 +119,24 @@ export class ClientSession implements Expiring, StreamHost {
     if (this.#streams.size === 0) this.deadline = this.deadlines.in(limits.stallMs)
     const served = new ClientStream(stream, this)
     this.#streams.add(served)
-    if (this.#calmed) served.refuseStream()
-    else served.begin(fields, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0)
+    this.context.streams += 1
+    if (this.#calmed) {
+      served.refuseStream()
+    } else if (!this.#hasShare()) {
+      served.refuseStream()
+      this.#report(503, new Error('there are as many streams as may be'))
+    } else served.begin(fields, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0)
     if (this.#requests >= limits.requestsPerConnection) this.drain()
   }
 
+  // The fewer are free, the fewer one connection may have, so that some are always left for another one.
+  #hasShare(): boolean {
+    const free = this.context.limits.streamsInAll - this.context.streams
+    return free >= 0 && this.#streams.size <= Math.max(1, free / SHARE)
+  }
+
   onStreamClose(stream: ClientStream): void {
-    this.#streams.delete(stream)
+    if (this.#streams.delete(stream)) this.context.streams -= 1
     if (this.#streams.size > 0) return
     const { idleMs, lingerMs } = this.context.limits
     const ending = this.#session.closed || this.#session.destroyed
@@ -135,14 +151,20 @@ export class ClientSession implements Expiring, StreamHost {
 
   // After a write of its own frames that has failed, node:http2 reads no more and tells nobody.
   #probe(): void {
-    if (this.#pinging || this.#session.destroyed) {
+    const taken = this.bytesTaken
+    // The answer to a PING may wait behind megabytes of a response that a slow client is taking.
+    const still = taken === this.#takenBefore
+    this.#takenBefore = taken
+    if (this.#session.destroyed || (this.#pinging && still)) {
       this.destroy()
       return
     }
-    this.#pinging = true
-    this.#session.ping(() => {
-      this.#pinging = false
-    })
+    if (!this.#pinging) {
+      this.#pinging = true
+      this.#session.ping(() => {
+        this.#pinging = false
+      })
+    }
     this.deadline = this.deadlines.in(this.context.limits.stallMs)
   }
 
@@ -219,6 +241,8 @@ function settingsOf(limits: Limits): NonNullable<Parameters<typeof performServer
       maxHeaderListSize: 2 * limits.headBytes,
       enableConnectProtocol: true,
     },
+    // What applications say is bounded by `responseHeadBytes`; nghttp2 counts some bytes more for each header.
+    maxSendHeaderBlockLength: 8 * limits.responseHeadBytes,
     maxHeaderListPairs: 2 * limits.headerCount,
     maxSessionMemory: Math.max(1, Math.ceil(limits.sessionBytes / 1_000_000)),
     maxSessionInvalidFrames: limits.badFrames,

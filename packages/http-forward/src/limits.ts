@@ -31,6 +31,8 @@ export interface Limits extends HeadLimits, ChunkLimits {
   tcpKeepAliveMs: number
   /** Of one HTTP/2 connection, at the same time; more are refused (RFC 9113 5.1.2). */
   streams: number
+  /** Of all HTTP/2 connections; each has its share, which shrinks as they fill. More are refused. */
+  streamsInAll: number
   /** What a client may send on one HTTP/2 stream ahead of the application. */
   streamWindowBytes: number
   /**
@@ -80,6 +82,8 @@ export const LIMITS: Limits = {
   tcpKeepAliveMs: 60_000,
   // As Envoy advises for the edge. A paused stream holds at most its window, and a connection 6.4 MB.
   streams: 100,
+  // Half of the connections to applications, so that clients of HTTP/1.1 always find some.
+  streamsInAll: 2_048,
   streamWindowBytes: 64 * 1024,
   sessionWindowBytes: 1024 * 1024,
   sessionBytes: 10_000_000,

@@ -6,6 +6,7 @@ import { type ResponseSink, UpstreamConnection } from './upstream-connection.ts'
 /** What all pools of a forwarder have open. */
 export interface Load {
   connections: number
+  readonly pools: Set<Pool>
 }
 
 /** The connections to the applications, the unused ones kept for the next request. */
@@ -36,6 +37,7 @@ export class Pool {
     this.#deadlines = deadlines
     this.#withheld = withheld
     this.#preamble = preamble
+    load.pools.add(this)
   }
 
   /**
@@ -58,7 +60,7 @@ export class Pool {
    * @param streamed whether the connection may be switched to another protocol
    */
   fresh(upstream: Upstream, sink: ResponseSink, streamed: boolean): UpstreamConnection | undefined {
-    if (this.#load.connections >= this.#limits.upstreamConnections) this.#closeUnused()
+    if (this.#load.connections >= this.#limits.upstreamConnections) this.#makeRoom()
     if (this.#load.connections >= this.#limits.upstreamConnections) return undefined
     this.#load.connections += 1
     const connection = new UpstreamConnection(
@@ -91,15 +93,22 @@ export class Pool {
   /** Cuts off all of them. */
   close(): void {
     this.#closed = true
+    this.#load.pools.delete(this)
     for (const connection of this.#open) connection.destroy()
   }
 
-  #closeUnused(): void {
+  #makeRoom(): void {
+    for (const pool of this.#load.pools) if (pool.closeUnused()) return
+  }
+
+  /** Closes one connection that is not in use; false when there is none. */
+  closeUnused(): boolean {
     for (const [longestUnused] of this.#idle.values()) {
       if (longestUnused === undefined) continue
       longestUnused.destroy()
-      return
+      return true
     }
+    return false
   }
 
   #remove(connection: UpstreamConnection): void {

@@ -62,6 +62,8 @@ export class UpstreamConnection implements Expiring, BodySink {
   #head: Head | undefined
   #partial: Buffer | undefined
   #body: BodyReader | undefined
+  /** Whether it was given something to send since the last flush. */
+  #told = false
   #touched = false
   #reusable = false
   #slab: Slab | undefined
@@ -135,17 +137,21 @@ export class UpstreamConnection implements Expiring, BodySink {
   }
 
   text(text: string): void {
+    this.#told = true
     this.#outbox.text(text)
   }
 
   bytes(bytes: Buffer, start: number, end: number): void {
+    this.#told = true
     this.#outbox.bytes(bytes, start, end, true)
   }
 
   /** Whether it takes more; when not, `drained` tells. */
   flush(): boolean {
     // The application is given its time from the last byte on.
-    if (this.#state === 'head') this.deadline = this.#deadlines.in(this.upstream.options.responseTimeoutMs)
+    if (this.#told && this.#state === 'head')
+      this.deadline = this.#deadlines.in(this.upstream.options.responseTimeoutMs)
+    this.#told = false
     return this.#outbox.flushSoon()
   }
 

@@ -12,6 +12,7 @@ import {
   ask,
   askHttp2,
   type ClientOptions,
+  closedPort,
   handshake,
   httpApp,
   outcomes,
@@ -74,6 +75,29 @@ describe('a PROXY header of a trusted peer', () => {
     expect(world.handshakes).toMatchObject([{ outcome: 'ok', address }])
     await until(() => world.requests.length === 1, 'the report')
     expect(world.requests).toMatchObject([{ clientAddress: address }])
+  })
+
+  test('is that of its own connection, also where its peer has used one port towards two addresses', async () => {
+    await using world = await serving({ listen: { host: '0.0.0.0', port: 0 } })
+    const localPort = await closedPort()
+    const arrive = async (host: string, client: string) => {
+      const raw = connect({ host, port: world.port, localAddress: '127.0.0.1', localPort })
+      raw.on('error', () => undefined)
+      await once(raw, 'connect')
+      raw.write(`PROXY TCP4 ${client} 192.0.2.1 5555 443\r\n`)
+      return raw
+    }
+    const first = await arrive('127.0.0.1', '203.0.113.1')
+    const second = await arrive('127.0.0.2', '203.0.113.2')
+    await until(() => world.sidecar.openConnections === 2, 'both connections')
+    for (const [raw, address] of [
+      [first, '203.0.113.1'],
+      [second, '203.0.113.2'],
+    ] as const) {
+      using client = new RawClient(connectTls({ socket: raw, rejectUnauthorized: false }))
+      client.socket.write(GET)
+      await client.until(`\r\n\r\n${address}`)
+    }
   })
 
   test('may come byte by byte', async () => {

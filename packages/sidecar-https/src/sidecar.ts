@@ -323,5 +323,6 @@ function upstreamOf(options: HttpsSidecarOptions, limits: Limits): Upstream {
 // Peers on a Unix socket have no address: there, a handshake that is not finished may be missed by drain(), which
 // then waits for its time limit.
 function peerOf(socket: Socket): string {
-  return `${socket.remoteAddress} ${socket.remotePort}`
+  // A balancer may use one of its ports towards several addresses of ours.
+  return `${socket.remoteAddress} ${socket.remotePort} ${socket.localAddress} ${socket.localPort}`
 }
