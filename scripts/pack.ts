@@ -21,7 +21,16 @@ for (const name of packages) {
   cpSync(page, `${to}/README.md`)
   cpSync(inRoot('LICENSE'), `${to}/LICENSE`)
   writeFileSync(`${to}/package.json`, `${JSON.stringify(published(`${from}/package.json`), null, 2)}\n`)
-  execFileSync('npm', ['pack', '--silent', '--pack-destination', output], { cwd: to, stdio: 'inherit' })
+  execFileSync('npm', ['pack', '--silent', '--pack-destination', output], { cwd: to, stdio: 'pipe' })
+}
+// Nothing is published, so npm finds what a package needs only when it is given beside it.
+const tarballs = readdirSync(output).filter((file) => file.endsWith('.tgz'))
+process.stdout.write(
+  `Made ${tarballs.join(', ')}.\nIn a project of yours: npm install ${tarballs.map((file) => shellWord(`${output}/${file}`)).join(' ')}\n`,
+)
+
+function shellWord(text: string): string {
+  return /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
 }
 
 type Json = Record<string, unknown>

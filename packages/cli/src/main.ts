@@ -15,6 +15,16 @@ const help = `outrider ${version}: small containers that ride alongside your app
 For example: outrider sidecar-https --target http://127.0.0.1:3000 --listen 127.0.0.1:8443
 `
 
+// npm and npx put a shell between themselves and this program: a signal for them ends that, and nobody tells us.
+if (process.env['npm_lifecycle_event'] !== undefined) {
+  const parent = process.ppid
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return
+    clearInterval(watch)
+    process.kill(process.pid, 'SIGTERM')
+  }, 500).unref()
+}
+
 const [command, ...rest] = process.argv.slice(2)
 if (command === undefined || command === '--help' || command === '-h' || command === 'help') {
   process.stdout.write(help)

@@ -91,6 +91,31 @@ describe('outrider', () => {
   })
 })
 
+it('drains when the shell is ended that npx has put before it', async () => {
+  const words = [
+    process.execPath,
+    program,
+    names[0] ?? '',
+    '--listen',
+    '127.0.0.1:0',
+    '--admin',
+    '127.0.0.1:0',
+  ]
+  // What comes after it keeps the shell from giving its place to the program.
+  const shell = spawn('sh', ['-c', '"$@"; exit', 'sh', ...words], {
+    env: { ...process.env, npm_lifecycle_event: 'npx', LOG_FORMAT: 'json' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  let output = ''
+  shell.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output += text
+    if (text.includes('"started"')) shell.kill('SIGTERM')
+  })
+  // The program has the other end of the pipe.
+  await once(shell.stdout, 'close')
+  expect(output).toContain('"drained"')
+})
+
 describe('outrider tour', () => {
   it('shows every container at work, and drains at Ctrl-C', async () => {
     const tour = new Outrider('tour')

@@ -40,8 +40,8 @@ describe('a definition', () => {
     expect(define({}).params.find(({ name }) => name === 'admin')?.facts.default).toBe('0.0.0.0:9999')
   })
 
-  it('without check has no contradictions', () => {
-    expect([...define({}).check({})]).toEqual([])
+  it('without checks has no contradictions', () => {
+    expect([...define({}).check({}, () => false)]).toEqual([])
   })
 })
 
@@ -139,10 +139,17 @@ describe('types', () => {
         open: gauge('open', 'x'),
         duration: histogram('duration_seconds', 'x', [], [1]),
       },
-      *check({ wait }) {
-        expectTypeOf(wait).toEqualTypeOf<number>()
-        yield* []
-      },
+      checks: [
+        function* ({ wait, admin }, nameOf, given) {
+          expectTypeOf(wait).toEqualTypeOf<number>()
+          expectTypeOf(admin).toEqualTypeOf<Address>()
+          // @ts-expect-error no such parameter
+          void nameOf('target')
+          // @ts-expect-error no such parameter
+          void given('target')
+          yield* []
+        },
+      ],
       async start({ params, metrics, given }) {
         expectTypeOf(params.listen).toEqualTypeOf<Address>()
         // @ts-expect-error no such parameter

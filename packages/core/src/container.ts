@@ -1,3 +1,4 @@
+import { found } from './checks.ts'
 import { reloadMetrics } from './follow.ts'
 import type { Gate, Notice } from './gates.ts'
 import type { Facts, Param } from './kinds.ts'
@@ -30,13 +31,33 @@ export interface Running<O extends string = string> extends AsyncDisposable {
 }
 
 /** How users set a parameter: `SIDECAR_HTTPS_TARGET (--target)`. */
-export type NameOf<P extends Params> = (param: keyof P & string) => string
+export type NameOf<P extends Params> = (param: (keyof P | keyof CommonValues) & string) => string
+
+/** Whether the user set the parameter; false when the value is its default. */
+export type Given<P extends Params> = (param: (keyof P | keyof CommonValues) & string) => boolean
+
+/**
+ * Looks for one contradiction between values that are right one by one, and yields a sentence for each that it finds.
+ * It is given up silently where it reads a value that is wrong by itself, so that the others are told beside that.
+ */
+export type Check<P extends Params> = (
+  values: Values<P> & CommonValues,
+  nameOf: NameOf<P>,
+  given: Given<P>,
+) => Iterable<string>
+
+/** What a container takes that depends on its values, for the snippets. */
+export interface Needs {
+  /** MiB that it may take, about; Infinity where the values set no bound. */
+  readonly memory?: number
+  /** Those of `volumes` from which nothing is read. */
+  readonly unread?: readonly string[]
+}
 
 /** What a container is given to work with. */
 export interface Context<P extends Params, M extends MetricSpecs> {
   readonly params: Values<P>
-  /** Whether the user set the parameter; false when the value is its default. */
-  readonly given: (name: keyof P & string) => boolean
+  readonly given: Given<P>
   readonly metrics: Metrics<M>
   /** Calls `update` before each scrape of the metrics. */
   readonly onScrape: (update: () => void) => void
@@ -86,8 +107,9 @@ export interface Definition<P extends Params, M extends MetricSpecs, O extends s
   /** Directory in the image to what the user mounts there. */
   readonly volumes?: Readonly<Record<string, string>>
   readonly metrics: M
-  /** Contradictions between values that are right one by one: yields one sentence for each. */
-  check?(values: Values<P>, nameOf: NameOf<P>): Iterable<string>
+  readonly checks?: readonly Check<P>[]
+  /** Without it, 256 MiB and all volumes. */
+  needs?(values: Values<P>): Needs
   start(context: Context<P, M>): Promise<Running<O>>
 }
 
@@ -139,7 +161,9 @@ export interface Container {
   readonly volumes: Readonly<Record<string, string>>
   readonly metrics: MetricSpecs
   readonly adminPort: number
-  check(values: Readonly<Record<string, unknown>>): Iterable<string>
+  /** Every contradiction, one sentence each. */
+  check(values: Readonly<Record<string, unknown>>, given: (param: string) => boolean): Iterable<string>
+  needs(values: Readonly<Record<string, unknown>>): Needs
   start(context: Context<Params, MetricSpecs>): Promise<Running>
 }
 
@@ -189,7 +213,13 @@ export function defineContainer<
     metrics: definition.metrics,
     adminPort: definition.admin,
     // The resolver made these values by the very parsers that P is inferred from.
-    check: (values) => definition.check?.(values as Values<P>, (param) => namesIn(params, param)) ?? [],
+    *check(values, given) {
+      const nameOf = (param: string) => namesIn(params, param)
+      for (const check of definition.checks ?? []) {
+        yield* found(() => check(values as Values<P> & CommonValues, nameOf, given))
+      }
+    },
+    needs: (values) => definition.needs?.(values as Values<P>) ?? {},
     start: (context) => definition.start(context as unknown as Context<P, M>),
   }
 }

@@ -1,8 +1,10 @@
 export {
+  type Check,
   type Container,
   type Context,
   defineContainer,
   type NamedParam,
+  type Needs,
   type Pattern,
   type Running,
   type Values,
@@ -36,6 +38,7 @@ export { StartError } from './launch.ts'
 export type { Log, LogFields } from './log.ts'
 export { counter, gauge, histogram } from './metrics.ts'
 export { run } from './run.ts'
+export { type Throttle, throttle } from './throttle.ts'
 export { version } from './version.ts'
 export {
   type DirectoryContents,

@@ -33,6 +33,8 @@ export interface Facts {
   readonly secret?: true
   /** Listed in the second table of the README. */
   readonly advanced?: true
+  /** It names a directory, not a file. */
+  readonly directory?: true
   /** The files it names are watched; a change takes effect while running. */
   readonly reloads?: true
   /** An unprefixed variable that serves when the prefixed one is not set, for the containers of one pod. */

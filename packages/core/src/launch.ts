@@ -14,7 +14,7 @@ import { Readiness } from './gates.ts'
 import { type Address, formatAddress } from './kinds.ts'
 import { createLog, type Log, redactor } from './log.ts'
 import { MetricRegistry, type MetricSpecs } from './metrics.ts'
-import type { Resolved } from './resolve.ts'
+import { isGiven, type Resolved } from './resolve.ts'
 import { version } from './version.ts'
 import type { Watching } from './watch.ts'
 
@@ -157,8 +157,7 @@ export async function launch(
     }
     return {
       params: values,
-      given: (name) =>
-        resolved.params.some((param) => param.name === name && !['default', 'unset'].includes(param.source)),
+      given: (name) => resolved.params.some((param) => param.name === name && isGiven(param)),
       metrics: registry.create(container.metrics),
       onScrape: (update) => registry.onScrape(update),
       log,

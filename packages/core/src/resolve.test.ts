@@ -35,10 +35,17 @@ const box = defineContainer({
     label: text('What to say.', { optional: true }),
   },
   metrics: {},
-  *check({ mode, strict, password }) {
-    if (mode === 'fast' && strict) yield 'fast and strict contradict each other'
-    if (mode === 'fast' && password !== undefined) yield `fast has no password, but it is ${password}`
-  },
+  checks: [
+    function* ({ mode, strict }) {
+      if (mode === 'fast' && strict) yield 'fast and strict contradict each other'
+    },
+    function* ({ mode, password }) {
+      if (mode === 'fast' && password !== undefined) yield `fast has no password, but it is ${password}`
+    },
+    function* ({ label, wait }, nameOf, given) {
+      if (label === 'now' && given('wait')) yield `${nameOf('wait')} is ${wait}, and now is now`
+    },
+  ],
   start: async () => ({ async [Symbol.asyncDispose]() {} }),
 })
 
@@ -211,8 +218,46 @@ describe('contradictions', () => {
     ])
   })
 
-  it('are sought only among values that are right one by one', () => {
-    expect(problems({ argv: ['--mode', 'fast', '--strict'], env: { TEST_BOX_WAIT: 'x' } })).toHaveLength(1)
+  it('are told beside values that are wrong by themselves', () => {
+    expect(problems({ argv: ['--mode', 'fast', '--strict'], env: { TEST_BOX_WAIT: 'x' } })).toEqual([
+      expect.stringMatching(/^TEST_BOX_WAIT .* is "x" but must be a time/),
+      'fast and strict contradict each other',
+    ])
+  })
+
+  it.each<readonly [string, Given]>([
+    ['is wrong by itself', { argv: ['--strict=maybe'] }],
+    ['is given twice', { argv: ['--strict', '--strict'] }],
+    ['is misspelt as a flag', { argv: ['--strict', '--stric'] }],
+    ['is misspelt as a variable', { argv: ['--strict'], env: { TEST_BOX_STRIC: 'no' } }],
+    ['is given a value that it does not take', { argv: ['--strict', '--no-strict=1'] }],
+    ['has a file that cannot be read', { env: { TEST_BOX_STRICT_FILE: '/nowhere' } }],
+  ])('are not guessed of a parameter that %s', (_, { argv = [], env = {} }) => {
+    const found = problems({ argv: ['--mode', 'fast', ...argv], env })
+    expect(found).toHaveLength(1)
+    expect(found).not.toContain('fast and strict contradict each other')
+  })
+
+  it('are told what was given, and what is a default', () => {
+    expect(problems({ argv: ['--label', 'now'] })).toEqual([])
+    expect(problems({ argv: ['--label', 'now', '--wait', '10s'] })).toEqual([
+      'TEST_BOX_WAIT (--wait) is 10000, and now is now',
+    ])
+  })
+
+  it('that cannot be sought for a defect are not passed over', () => {
+    const broken = defineContainer({
+      ...box,
+      ports: {},
+      admin: 1,
+      params: {},
+      checks: [
+        () => {
+          throw new TypeError('a defect')
+        },
+      ],
+    })
+    expect(() => problems({ env: { TEST_BOX_TARGET: '' } }, broken)).toThrow('a defect')
   })
 
   it('never show a secret', () => {
@@ -386,7 +431,6 @@ describe('a secret', () => {
       ports: {},
       admin: 1,
       params: { pin: pin('x', { secret: true }) },
-      check: () => [],
     })
     expect(problems({ env: { TEST_BOX_TARGET: '', TEST_BOX_PIN: 'a"b' } }, safe)).toEqual([
       'TEST_BOX_PIN is "[redacted]" but must be four digits, not [redacted] or "[redacted]"',

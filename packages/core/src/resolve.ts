@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { assertKnown, knownOnly } from './checks.ts'
 import { type CommonValues, type Container, isRequired, type NamedParam, namesOf } from './container.ts'
 import { maskCredentials } from './credentials.ts'
 import { oneLine, redactor } from './log.ts'
@@ -37,13 +38,17 @@ export interface Inputs {
 /** Turns flags, environment and files into values, or into every problem at once. */
 export function resolve(container: Container, { argv, env, readFile }: Inputs): Resolution {
   const flags = readFlags(container, argv)
-  const problems = [...flags.problems, ...unknownVariables(container, env)]
+  const strangers = unknownVariables(container, env)
+  const problems = [...flags.problems, ...strangers.problems]
+  // Of these it is not known what their user wants them to be.
+  const unknown = new Set([...flags.doubtful, ...strangers.doubtful])
   const params: ResolvedParam[] = []
   const secrets: string[] = []
   for (const param of container.params) {
     const found = find(param, flags.values.get(param.name), env, readFile)
     if ('problem' in found) {
       problems.push(found.problem)
+      unknown.add(param.name)
       continue
     }
     const hidden = secretsIn(param, found.text)
@@ -56,15 +61,24 @@ export function resolve(container: Container, { argv, env, readFile }: Inputs): 
       const shown = shownText(param, found.text)
       const why = redactor(hidden)((error as Error).message)
       problems.push(`${found.variable ?? namesOf(param)} is ${quote(shown ?? '')} but ${why}`)
+      unknown.add(param.name)
     }
   }
-  if (problems.length > 0) return { ok: false, problems: problems.map(oneLine) }
   // Each value was made by its own parameter's parser, which is where the types come from.
   const values = Object.fromEntries(params.map(({ name, value }) => [name, value])) as Resolved['values']
-  const contradictions = [...container.check(values)].map(redactor(secrets)).map(oneLine)
-  if (contradictions.length > 0) return { ok: false, problems: contradictions }
+  const given = (name: string) => {
+    assertKnown(name, unknown)
+    return params.some((param) => param.name === name && isGiven(param))
+  }
+  const contradictions = [...container.check(knownOnly(values, unknown), given)].map(redactor(secrets))
+  problems.push(...contradictions)
+  if (problems.length > 0) return { ok: false, problems: problems.map(oneLine) }
   return { ok: true, resolved: { values, params, secrets } }
 }
+
+/** Whether the user set it. */
+export const isGiven = ({ source }: { readonly source: string }): boolean =>
+  source !== 'default' && source !== 'unset'
 
 const quote = (shown: string): string =>
   JSON.stringify(shown.length > 200 ? `${shown.slice(0, 200)}...` : shown)
@@ -123,24 +137,42 @@ function readValueFile({ variable, facts }: NamedParam, path: string, readFile: 
   }
 }
 
-function unknownVariables(container: Container, env: Inputs['env']): string[] {
-  const known = container.params.flatMap(({ variable }) => [variable, `${variable}_FILE`])
-  return Object.keys(env)
-    .filter((name) => env[name])
-    .filter((name) => name.startsWith(container.prefix) && !known.includes(name))
-    .filter((name) => !isKubernetesServiceVariable(name))
-    .map((name) => `${name} is no parameter of ${container.name}${suggestion(name, known, container.prefix)}`)
+interface Misspelt {
+  readonly problems: readonly string[]
+  /** Names of the parameters that are probably meant, or are given in a way that is refused. */
+  readonly doubtful: readonly string[]
 }
 
-interface Flags {
+function unknownVariables(container: Container, env: Inputs['env']): Misspelt {
+  const owners = new Map(
+    container.params.flatMap(({ name, variable }) => [
+      [variable, name],
+      [`${variable}_FILE`, name],
+    ]),
+  )
+  const known = [...owners.keys()]
+  const strangers = Object.keys(env)
+    .filter((name) => env[name])
+    .filter((name) => name.startsWith(container.prefix) && !owners.has(name))
+    .filter((name) => !isKubernetesServiceVariable(name))
+    .map((name) => ({ name, meant: nearest(name, known, container.prefix) }))
+  return {
+    problems: strangers.map(
+      ({ name, meant }) => `${name} is no parameter of ${container.name}${suggestion(meant)}`,
+    ),
+    doubtful: strangers.flatMap(({ meant = '' }) => owners.get(meant) ?? []),
+  }
+}
+
+interface Flags extends Misspelt {
   readonly values: ReadonlyMap<string, string>
-  readonly problems: readonly string[]
 }
 
 /** Values of unknown and of secret flags are never repeated: a misspelt flag may carry a password. */
 function readFlags(container: Container, argv: readonly string[]): Flags {
   const values = new Map<string, string>()
   const problems: string[] = []
+  const unsure: string[] = []
   const byFlag = new Map(container.params.map((param) => [param.flag.slice(2), param]))
   const options = Object.fromEntries(
     [...byFlag].map(([flag, param]) => [
@@ -161,26 +193,31 @@ function readFlags(container: Container, argv: readonly string[]): Flags {
     const param = byFlag.get(negated ? token.name.slice(3) : token.name)
     doubtful = param === undefined || param.facts.secret === true
     if (param === undefined || (negated && !isSwitch(param))) {
-      const known = [...byFlag.values()].filter(({ facts }) => !facts.secret).map(({ flag }) => flag)
-      problems.push(
-        `${token.rawName} is no flag of ${container.name}${suggestion(token.rawName, known, '--')}`,
-      )
+      const known = [...byFlag.values()].filter(({ facts }) => !facts.secret)
+      const flags = known.map(({ flag }) => flag)
+      const meant = nearest(token.rawName, flags, '--')
+      problems.push(`${token.rawName} is no flag of ${container.name}${suggestion(meant)}`)
+      unsure.push(...known.filter(({ flag }) => flag === meant).map(({ name }) => name))
     } else if (param.facts.secret) {
+      unsure.push(param.name)
       problems.push(
         `${param.flag} is a secret, which the process list would show: set ${param.variable} or ${param.variable}_FILE`,
       )
     } else if (negated && token.value !== undefined) {
+      unsure.push(param.name)
       problems.push(`${token.rawName} takes no value`)
     } else if (!isSwitch(param) && (token.value === undefined || isFlagTaken(token))) {
       doubtful = true
+      unsure.push(param.name)
       problems.push(`${param.flag} needs a value: ${param.flag} <${param.kind.name}>`)
     } else if (values.has(param.name)) {
+      unsure.push(param.name)
       problems.push(`${param.flag} is given twice`)
     } else {
       values.set(param.name, token.value ?? String(!negated))
     }
   }
-  return { values, problems }
+  return { values, problems, doubtful: unsure }
 }
 
 /** `--name --password=...`: the flag after it is no value, and must not be shown as one. */
@@ -194,13 +231,16 @@ const isSwitch = (param: NamedParam): boolean => param.kind.schema.type === 'boo
 /** `password=...` without its dashes must not show what follows. */
 const strayText = (arg = ''): string => quote(maskCredentials(arg).replace(/=.*/s, '=...'))
 
-function suggestion(name: string, known: readonly string[], prefix: string): string {
+const suggestion = (meant: string | undefined): string =>
+  meant === undefined ? '; see --help' : `: did you mean ${meant}?`
+
+function nearest(name: string, known: readonly string[], prefix: string): string | undefined {
   // Names come from outside and the distance is quadratic.
-  const [nearest] = (name.length > 128 ? [] : known)
+  const [best] = (name.length > 128 ? [] : known)
     .map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
     .filter(({ candidate, distance }) => distance <= Math.max(2, (candidate.length - prefix.length) / 4))
     .sort((a, b) => a.distance - b.distance)
-  return nearest === undefined ? '; see --help' : `: did you mean ${nearest.candidate}?`
+  return best?.candidate
 }
 
 /** Levenshtein distance. */

@@ -22,6 +22,7 @@ export const sample: Container = defineContainer({
     tls: flag('Whether to encrypt.'),
     greeting: text('What to say first.', { default: awkward }),
     rules: path('A YAML file of rules.', { optional: true, reloads: true }),
+    parts: path('A directory of further rules.', { optional: true, advanced: true, directory: true }),
     token: secret('A token for the target.', { optional: true, advanced: true }),
     limit: bytes('How long a line may be.', { default: '64KiB', advanced: true }),
     wait: duration('How long to wait for the target.', { default: '5s', advanced: true, shared: 'POD_WAIT' }),
@@ -35,5 +36,6 @@ export const sample: Container = defineContainer({
     waiting: gauge('waiting_lines', 'Lines that wait.'),
     took: histogram('send_duration_seconds', 'Time to send a line.', [], [0.1, 1]),
   },
+  needs: ({ mode, limit }) => ({ memory: limit / 1024, unread: mode === 'fast' ? ['/tls'] : [] }),
   start: async () => ({ async [Symbol.asyncDispose]() {} }),
 })

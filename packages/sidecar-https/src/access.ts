@@ -80,7 +80,7 @@ function identify(socket: TLSSocket, rules: ClientRules): Identity | Refusal | u
   }
   const decision = allow(identity)
   if (decision.allowed) return identity
-  return { outcome: 'denied', error: new Error(`${identity.subject}: ${decision.reason}`) }
+  return { outcome: 'denied', error: new Error(decision.reason) }
 }
 
 function preambleOf(

@@ -111,7 +111,82 @@ test.each<[string, Record<string, string>, RegExp]>([
     { IDENTITY_HEADER: 'X: y' },
     /IDENTITY_HEADER.* is "X: y", and must be letters, digits and dashes, and no header that requests have anyway/,
   ],
-  ['a line break for HSTS', { HSTS: 'max-age=1\r\nX: y' }, /HSTS.* must be printable ASCII/],
+  [
+    'HSTS without its time',
+    { HSTS: 'includeSubDomains' },
+    /HSTS.* is "includeSubDomains", and must have .*max-age=31536000/,
+  ],
+  ['HSTS for no time', { HSTS: 'max-age=always' }, /HSTS.* such as max-age=31536000/],
+  ['HSTS of another name', { HSTS: 'x-max-age=1' }, /HSTS.* such as max-age=31536000/],
+  ['HSTS for bytes', { MODE: 'tcp', HSTS: 'max-age=1' }, /HSTS.* has no effect while .*MODE.* is tcp/],
+  ['no HTTP/2 for bytes', { MODE: 'tcp', HTTP2: 'true' }, /HTTP2.* has no effect while .*MODE.* is tcp/],
+  ['a name in Via for bytes', { MODE: 'tcp', VIA: 'a' }, /VIA.* has no effect while .*MODE.* is tcp/],
+  [
+    'identifiers for bytes',
+    { MODE: 'tcp', REQUEST_ID: 'true' },
+    /REQUEST_ID.* has no effect while .*MODE.* is tcp/,
+  ],
+  [
+    'traces for bytes',
+    { MODE: 'tcp', TRACEPARENT: 'create' },
+    /TRACEPARENT.* has no effect while .*MODE.* is tcp/,
+  ],
+  [
+    'believed headers for bytes',
+    { MODE: 'tcp', TRUSTED_PROXIES: '10.0.0.1' },
+    /TRUSTED_PROXIES.* has no effect while .*MODE.* is tcp/,
+  ],
+  [
+    'a header for bytes',
+    { MODE: 'tcp', IDENTITY_HEADER: 'X-Client' },
+    /IDENTITY_HEADER.* has no effect while .*MODE.* is tcp/,
+  ],
+  [
+    'a log of requests where there are none',
+    { MODE: 'tcp', REDIRECT: '', ACCESS_LOG: 'true' },
+    /ACCESS_LOG.* has no effect while .*MODE.* is tcp and there is no .*REDIRECT/,
+  ],
+  [
+    'a size of bodies where there are none',
+    { MODE: 'tcp', REDIRECT: '', MAX_BODY: '1MiB' },
+    /MAX_BODY.* has no effect while .*MODE.* is tcp and there is no .*REDIRECT/,
+  ],
+  [
+    'one address for clients and the redirect',
+    { LISTEN: '0.0.0.0:7001', REDIRECT: '127.0.0.1:7001' },
+    /LISTEN.* and .*REDIRECT.* are the same address, 0\.0\.0\.0:7001 and 127\.0\.0\.1:7001: choose another port/,
+  ],
+  [
+    'one address for clients and the admin API',
+    { LISTEN: '[::]:7001', ADMIN: '10.0.0.1:7001' },
+    /LISTEN.* and .*ADMIN.* are the same address/,
+  ],
+  [
+    'one file for the redirect and the admin API',
+    { REDIRECT: 'unix:/run/a', ADMIN: 'unix:/run/a' },
+    /REDIRECT.* and .*ADMIN.* are the same address, unix:/,
+  ],
+  ...(['LISTEN', 'REDIRECT', 'ADMIN'] as const).map((name): [string, Record<string, string>, RegExp] => [
+    `a target that is its own ${name}`,
+    { TARGET: 'http://127.0.0.1:7001', [name]: '0.0.0.0:7001' },
+    new RegExp(`TARGET.* is http://127.0.0.1:7001/, where this sidecar itself listens as .*${name}`),
+  ]),
+  [
+    'a target by name that is itself',
+    { TARGET: 'http://localhost', LISTEN: '127.0.0.1:80' },
+    /TARGET.* where this sidecar itself listens/,
+  ],
+  [
+    'a target by its file that is itself',
+    { TARGET: 'unix:/run/a.sock', LISTEN: 'unix:/run/a.sock' },
+    /TARGET.* where this sidecar itself listens/,
+  ],
+  [
+    'a target by the address of the machine that is itself',
+    { TARGET: 'https://10.0.0.1:7001', LISTEN: '10.0.0.1:7001' },
+    /TARGET.* where this sidecar itself listens/,
+  ],
+  ['a line break for HSTS', { HSTS: 'max-age=1;\r\nX: y' }, /HSTS.* must be printable ASCII/],
   ['a line break for Via', { VIA: 'a\nb' }, /VIA.* must be printable ASCII/],
   ['ciphers that do not exist', { CIPHERS: 'ROT13' }, /CIPHERS.* is "ROT13", of which OpenSSL knows nothing/],
   ['curves that do not exist', { CURVES: 'circle' }, /CURVES.* is "circle", of which OpenSSL knows nothing/],
@@ -142,6 +217,60 @@ test.each([
   expect(await problems({ TARGET })).toEqual([expect.stringMatching(/TARGET.* must be an origin/)])
 })
 
+/** Of addresses it is only looked at what stands against them: a bad flag keeps all of them from being opened. */
+async function against(params: Readonly<Record<string, string>>): Promise<string[]> {
+  const said = await problems({ ...params, MIN_TLS: '1' })
+  return said.filter((problem) => !problem.includes('MIN_TLS'))
+}
+
+test.each<Record<string, string>>([
+  { TARGET: 'http://127.0.0.1:7001', LISTEN: '10.0.0.1:7001' },
+  { TARGET: 'http://[::1]:7001', LISTEN: '0.0.0.0:7001' },
+  { TARGET: 'https://app.test:7001', LISTEN: '0.0.0.0:7001' },
+  { TARGET: 'https://10.0.0.2:7001', LISTEN: '[::]:7001' },
+  { TARGET: 'unix:/run/a', LISTEN: 'unix:/run/b' },
+  { LISTEN: '127.0.0.1:7001', REDIRECT: '127.0.0.2:7001' },
+  { LISTEN: '127.0.0.1:0', REDIRECT: '127.0.0.1:0' },
+])('the addresses %j are not the same', async (params) => {
+  expect(await against(params)).toEqual([])
+})
+
+test.each(['max-age=1', 'max-age=1; includeSubDomains', 'includeSubDomains; Max-Age="1"'])(
+  'HSTS may be %s',
+  async (HSTS) => {
+    expect(await problems({ HSTS })).toEqual([])
+  },
+)
+
+test('with mode tcp what is for HTTP may be off, and what the redirect uses set beside it', async () => {
+  const off = { MODE: 'tcp', TARGET: 'tcp://127.0.0.1:1', HTTP2: 'false', ACCESS_LOG: 'false' }
+  expect(await problems(off)).toEqual([])
+  expect(await problems({ ...off, REDIRECT: '127.0.0.1:0', ACCESS_LOG: 'true', MAX_HEAD: '8KiB' })).toEqual(
+    [],
+  )
+})
+
+test('a mistake in one parameter hides nothing that is wrong with the others', async () => {
+  const said = await problems({
+    RESPONSE_TIMEOUT: '60',
+    MAX_HEAD: 'large',
+    CONNECT_TIMEOUT: '0s',
+    TRUSTED_PROXIES: '10.0.0.0/33',
+    TARGET: 'http://10.0.0.1:1',
+    CIPHERS: 'ROT13',
+    CLIENT_AUTH: 'required',
+  })
+  expect(said).toEqual([
+    expect.stringMatching(/RESPONSE_TIMEOUT.* is "60" but must be a time/),
+    expect.stringMatching(/MAX_HEAD.* is "large" but must be/),
+    expect.stringMatching(/CONNECT_TIMEOUT.* must be more than 0/),
+    expect.stringMatching(/TARGET.* outside of this pod/),
+    expect.stringMatching(/CLIENT_AUTH.* needs a rule/),
+    expect.stringMatching(/TRUSTED_PROXIES.*10\.0\.0\.0\/33/),
+    expect.stringMatching(/CIPHERS.* OpenSSL knows nothing/),
+  ])
+})
+
 test('all that is wrong is said at once', async () => {
   const said = await problems({
     CERT: '/a.pem',
@@ -155,4 +284,32 @@ test('all that is wrong is said at once', async () => {
     IDENTITY_HEADER: 'Ä',
   })
   expect(said).toHaveLength(8)
+})
+
+/** What a pod with these parameters is given. */
+function needs(params: Readonly<Record<string, string>>): ReturnType<typeof container.needs> {
+  const values = container.params.map(({ name, kind, facts }) => {
+    const text = params[name] ?? facts.default
+    return [name, text === undefined ? undefined : kind.parse(text)] as const
+  })
+  return container.needs(Object.fromEntries(values))
+}
+
+test.each<[Record<string, string>, number]>([
+  [{}, 251.5],
+  [{ maxConnections: '30000' }, 1939],
+  [{ workers: '4' }, 311.5],
+  [{ maxConnections: '0' }, Number.POSITIVE_INFINITY],
+])('the memory that a pod gives it grows with its connections and threads: %j', (params, memory) => {
+  expect(needs(params).memory).toBe(memory)
+})
+
+test.each<[Record<string, string>, string[]]>([
+  [{}, []],
+  [{ cert: '/a/tls.crt' }, []],
+  [{ cert: '/a/tls.crt', key: '/a/tls.key' }, ['/tls']],
+  [{ pkcs12: '/a/store.p12' }, ['/tls']],
+  [{ certs: '/a' }, ['/tls']],
+])('a pod waits for the Secret of /tls unless the certificate is elsewhere: %j', (params, unread) => {
+  expect(needs(params).unread).toEqual(unread)
 })

@@ -288,10 +288,11 @@ it('a certificate that is named but not there ends the start with its parameter,
 
 it('a port in use is said in one line that names the parameter', async () => {
   const taken = target().replace('http://', '')
-  await expect(start({ SIDECAR_HTTPS_LISTEN: taken })).rejects.toThrow(
+  const env = { SIDECAR_HTTPS_TARGET: 'http://127.0.0.1:1' }
+  await expect(start({ ...env, SIDECAR_HTTPS_LISTEN: taken })).rejects.toThrow(
     `SIDECAR_HTTPS_LISTEN (--listen): ${taken} is in use by another program`,
   )
-  await expect(start({ SIDECAR_HTTPS_ADMIN: taken })).rejects.toThrow('SIDECAR_HTTPS_ADMIN (--admin)')
+  await expect(start({ ...env, SIDECAR_HTTPS_ADMIN: taken })).rejects.toThrow('SIDECAR_HTTPS_ADMIN (--admin)')
 })
 
 it('a certificate that may not be read ends the start, instead of a self-signed one in its place', async () => {

@@ -3,22 +3,29 @@ import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import { createSecureContext } from 'node:tls'
 import {
+  type Address,
   address,
   bytes,
+  type Check,
   counter,
   defineContainer,
   duration,
   flag,
+  formatAddress,
   gauge,
   histogram,
   integerBetween,
   kindOf,
+  type LogFields,
   listOf,
+  type Needs,
   oneOf,
+  type Values as ParamValues,
   path,
   requireFile,
   secret,
   text,
+  throttle,
   url,
 } from '@outrider/core'
 import {
@@ -29,6 +36,7 @@ import {
   type ClientAuthorities,
   checkAuthorities,
   compileAllow,
+  type HandshakeReport,
   type HttpsSidecar,
   type HttpsSidecarOptions,
   type HttpsWorkersOptions,
@@ -69,6 +77,360 @@ const optional = true
 const reloads = true
 const size = integerBetween(0, Number.MAX_SAFE_INTEGER)
 
+const params = {
+  listen: address('Where to accept TLS connections.', { default: '0.0.0.0:8443' }),
+  target: target('The application to forward to.', {
+    default: 'http://127.0.0.1:8080',
+    example: 'http://127.0.0.1:8080',
+  }),
+  cert: path('PEM file with the certificate and its chain.', { default: '/tls/tls.crt', reloads }),
+  key: path('PEM file with the private key.', { default: '/tls/tls.key', reloads }),
+  pkcs12: path('PKCS#12 file with certificate, chain and key, in place of cert and key.', {
+    optional,
+    reloads,
+  }),
+  pkcs12Password: secret('Password of the PKCS#12 files.', { optional }),
+  certs: path('Directory of certificates, chosen by the name that the client asks for.', {
+    directory: true,
+    optional,
+    reloads,
+  }),
+  strictNames: flag('Refuse clients that ask for no name, or for one without a certificate.'),
+  redirect: address('Where to answer plain HTTP with 308 to HTTPS.', { optional }),
+  redirectTo: integerBetween(1, 65_535)('The port of HTTPS that redirected clients are sent to.', {
+    default: '443',
+  }),
+  hsts: text('Value of Strict-Transport-Security on each response, such as max-age=31536000.', {
+    optional,
+  }),
+  clientAuth: oneOf(
+    'off',
+    'optional',
+    'required',
+  )('Whether clients must show a certificate.', {
+    default: 'off',
+  }),
+  clientCa: path('PEM file with the authorities of client certificates.', { optional, reloads }),
+  clientCrl: path('PEM file with the revocation lists of these authorities.', { optional, reloads }),
+  allowAll: flag('Let in every client whose certificate these authorities have issued.'),
+  allowCn: listOf(text)('Common names of clients that are let in.', { optional }),
+  allowOu: listOf(text)('Organizational units of clients that are let in.', { optional }),
+  allowDns: listOf(text)('DNS names of clients that are let in; *.example.com for one label.', {
+    optional,
+  }),
+  allowUri: listOf(text)('URIs of clients that are let in, such as spiffe://example.org/ns/*/sa/web.', {
+    optional,
+  }),
+  allowIp: listOf(text)('IP addresses in certificates of clients that are let in.', { optional }),
+  allowSpki: listOf(text)('SHA-256 of public keys of clients that are let in, base64 or hexadecimal.', {
+    optional,
+  }),
+  identityHeader: text('Header that tells the application of a verified client.', {
+    default: 'X-Forwarded-Client-Cert',
+    advanced,
+  }),
+  mode: oneOf('http', 'tcp')('tcp: take TLS off and pass the bytes, whatever their protocol.', {
+    default: 'http',
+  }),
+  http2: flag('Offer HTTP/2.', { default: 'true' }),
+  trustedProxies: listOf(text)('Addresses or networks whose X-Forwarded- headers are believed.', {
+    optional,
+  }),
+  proxyProtocolFrom: listOf(text)('Addresses or networks whose connections begin with a PROXY header.', {
+    optional,
+  }),
+  proxyProtocolSend: flag('Begin connections to the application with a PROXY header, version 2.'),
+  targetCa: path('PEM file with the authorities of an https target; the common ones by default.', {
+    optional,
+    reloads,
+    advanced,
+  }),
+  targetName: text('Name that the certificate of an https target must have; its host by default.', {
+    optional,
+    advanced,
+  }),
+  targetCert: path('PEM file with the certificate that an https target is shown.', {
+    optional,
+    reloads,
+    advanced,
+  }),
+  targetKey: path('PEM file with the key of that certificate.', { optional, reloads, advanced }),
+  unsafeTarget: flag(
+    'Allow a plain target outside of this pod: everybody on the way can read and change it.',
+    {
+      advanced,
+    },
+  ),
+  minTls: oneOf('1.2', '1.3')('Oldest version of TLS.', { default: '1.2', advanced }),
+  ciphers: text("Ciphers in OpenSSL's notation; forward secrecy with AEAD by default.", {
+    optional,
+    advanced,
+  }),
+  curves: text("Curves in OpenSSL's notation, such as X25519:P-256.", { optional, advanced }),
+  ticketKeys: path(`File of ${TICKET_KEY_BYTES} bytes that servers share to resume each other's sessions.`, {
+    optional,
+    reloads,
+    advanced,
+  }),
+  ticketRotation: duration('How long keys of session tickets are used that are made here.', {
+    default: '12h',
+    advanced,
+  }),
+  via: text('Name under which it puts itself into Via.', { optional, advanced }),
+  traceparent: oneOf('pass', 'create')('create: give requests without a traceparent one.', {
+    default: 'pass',
+    advanced,
+  }),
+  requestId: flag('Give each request an X-Request-Id.', { advanced }),
+  accessLog: flag('Log each request.', { advanced }),
+  responseTimeout: duration('How long the application may take until its response begins; then 504.', {
+    default: '60s',
+    advanced,
+  }),
+  connectTimeout: duration('How long connecting to the application may take; then 504.', {
+    default: '5s',
+    advanced,
+  }),
+  handshakeTimeout: duration('How long a TLS handshake may take.', { default: '10s', advanced }),
+  headTimeout: duration('How long the head of a request may take; then 408.', { default: '10s', advanced }),
+  idleTimeout: duration('How long a connection may be idle between requests.', {
+    default: '75s',
+    advanced,
+  }),
+  stallTimeout: duration('How long a client may owe body bytes or take none of a response.', {
+    default: '60s',
+    advanced,
+  }),
+  minBodyRate: size('Bytes a second that a client must send of a body, over the stall timeout; then 408.', {
+    default: '240',
+    advanced,
+  }),
+  tcpIdleTimeout: duration('With mode tcp: how long a connection may be silent.', {
+    default: '1h',
+    advanced,
+  }),
+  maxHead: bytes('Size of the head of a request; then 431.', { default: '16KiB', advanced }),
+  maxUri: bytes('Length of the target of a request; then 414.', { default: '8KiB', advanced }),
+  maxHeaders: size('Headers of a request; then 431.', { default: '256', advanced }),
+  maxBody: bytes('Size of the body of a request; then 413. 0 for no limit: bodies are not kept in memory.', {
+    default: '0',
+    advanced,
+  }),
+  workers: integerBetween(1, 64)(
+    'Threads that serve; each costs about 20 MiB and has its share of the limits of connections.',
+    { default: '1', advanced },
+  ),
+  maxConnections: size('Connections of clients; more are closed. 0 for no limit.', {
+    default: '3000',
+    advanced,
+  }),
+  maxConnectionsPerAddress: size(
+    'Connections of one address, that of a PROXY header if there is one; 0 for no limit, because clients behind a balancer may share one.',
+    { default: '0', advanced },
+  ),
+  maxUpstreamConnections: size(
+    'Connections to the application, WebSockets included; 0 for no limit. A request that needs one more gets 503.',
+    { default: '4096', advanced },
+  ),
+  maxRequests: size('Requests on one connection; 0 for no limit.', { default: '0', advanced }),
+  maxStreams: integerBetween(1, 10_000)('Requests at a time on one connection of HTTP/2.', {
+    default: '100',
+    advanced,
+  }),
+} as const
+
+type Values = ParamValues<typeof params>
+type SidecarCheck = Check<typeof params>
+
+/** Of a name each, so that one that is wrong by itself hides no other. */
+const of = <N extends keyof typeof params>(
+  names: readonly N[],
+  check: (name: N, ...rest: Parameters<SidecarCheck>) => Iterable<string>,
+): SidecarCheck[] =>
+  names.map(
+    (name) =>
+      (...rest) =>
+        check(name, ...rest),
+  )
+
+const LISTENERS = ['listen', 'redirect', 'admin'] as const
+
+/** They mean nothing where the bytes are only passed on. */
+const OF_HTTP = [
+  'http2',
+  'hsts',
+  'via',
+  'traceparent',
+  'requestId',
+  'trustedProxies',
+  'identityHeader',
+  'responseTimeout',
+  'maxStreams',
+  'maxUpstreamConnections',
+] as const
+/** These do for the redirect, too. */
+const OF_ANY_HTTP = [
+  'accessLog',
+  'headTimeout',
+  'idleTimeout',
+  'stallTimeout',
+  'minBodyRate',
+  'maxHead',
+  'maxUri',
+  'maxHeaders',
+  'maxBody',
+  'maxRequests',
+] as const
+
+const checks: readonly SidecarCheck[] = [
+  function* ({ workers, listen }, nameOf) {
+    if (workers > 1 && 'path' in listen) {
+      yield `${nameOf('workers')} must be 1 for a ${nameOf('listen')} of unix:, since threads cannot share a socket file`
+    }
+  },
+  ...LISTENERS.flatMap((first, index) =>
+    LISTENERS.slice(index + 1).map(
+      (second): SidecarCheck =>
+        function* (values, nameOf) {
+          const [one, other] = [values[first], values[second]]
+          if (one && other && clash(one, other)) {
+            yield `${nameOf(first)} and ${nameOf(second)} are the same address, ${formatAddress(one)} and ${formatAddress(other)}: choose another port for one of them`
+          }
+        },
+    ),
+  ),
+  ...LISTENERS.map(
+    (name): SidecarCheck =>
+      function* (values, nameOf) {
+        const { target } = values
+        const own = values[name]
+        if (own && leadsTo(target, own)) {
+          yield `${nameOf('target')} is ${target.href}, where this sidecar itself listens as ${nameOf(name)}: set it to where the application does`
+        }
+      },
+  ),
+  function* ({ cert, key }, nameOf) {
+    if (cert === key) yield `${nameOf('cert')} and ${nameOf('key')} name the same file: ${cert}`
+  },
+  ...of(['responseTimeout', 'connectTimeout'], function* (name, values, nameOf) {
+    if (values[name] === 0) yield `${nameOf(name)} must be more than 0: every request would fail`
+  }),
+  ...of(
+    ['handshakeTimeout', 'headTimeout', 'idleTimeout', 'stallTimeout', 'tcpIdleTimeout', 'ticketRotation'],
+    function* (name, values, nameOf) {
+      if (values[name] === 0) yield `${nameOf(name)} must be more than 0`
+    },
+  ),
+  function* ({ target, mode }, nameOf) {
+    if (target.protocol === 'tcp:' && mode === 'http') {
+      yield `${nameOf('target')} has the scheme tcp, for which ${nameOf('mode')} must be tcp`
+    }
+  },
+  function* ({ target, unsafeTarget }, nameOf) {
+    const { protocol, hostname: host } = target
+    if (['http:', 'tcp:'].includes(protocol) && !isLoopback(host) && !unsafeTarget) {
+      yield `${nameOf('target')} is ${host}, outside of this pod, where everybody on the way could read and change what goes to it: use a loopback address, unix: or https:, or set ${nameOf('unsafeTarget')}`
+    }
+  },
+  ...of(['targetCa', 'targetName', 'targetCert', 'targetKey'], function* (name, values, nameOf) {
+    if (values[name] !== undefined && values.target.protocol !== 'https:') {
+      yield `${nameOf(name)} is for a target of https, and ${nameOf('target')} is ${values.target.href}`
+    }
+  }),
+  function* ({ targetCert, targetKey }, nameOf) {
+    if ((targetCert === undefined) !== (targetKey === undefined)) {
+      yield `${nameOf('targetCert')} and ${nameOf('targetKey')} go together: set both or none`
+    }
+  },
+  ...of(['clientCa', 'clientCrl'], function* (name, values, nameOf) {
+    if (values.clientAuth === 'off' && values[name] !== undefined) {
+      yield `${nameOf(name)} has no effect while ${nameOf('clientAuth')} is off: set it to required or optional`
+    }
+  }),
+  function* (values, nameOf) {
+    const isOff = values.clientAuth === 'off'
+    const rules = allowRules(values)
+    const hasRules = Object.keys(rules).length > 0
+    if (isOff && hasRules) {
+      yield `rules that let clients in have no effect while ${nameOf('clientAuth')} is off: set it to required or optional`
+    }
+    if (isOff) return
+    if (!hasRules) {
+      yield `${nameOf('clientAuth')} needs a rule that says who is let in: set ${nameOf('allowAll')}, ${nameOf('allowCn')}, ${nameOf('allowDns')}, ${nameOf('allowUri')} or another of these`
+      return
+    }
+    const allow = compiled(() => compileAllow(rules))
+    if (allow instanceof Error) yield allow.message
+    else if (allow.needsChain && values.clientCa === undefined) {
+      yield `${nameOf('clientCa')} must be set: without authorities only ${nameOf('allowSpki')} says anything of a client`
+    }
+  },
+  function* ({ ticketKeys, clientAuth }, nameOf) {
+    if (clientAuth !== 'off' && ticketKeys !== undefined) {
+      yield `${nameOf('ticketKeys')} and ${nameOf('clientAuth')} exclude each other: a session that another server began would outlive a revoked certificate`
+    }
+  },
+  function* ({ clientCrl, clientCa }, nameOf) {
+    if (clientCrl !== undefined && clientCa === undefined) {
+      yield `${nameOf('clientCrl')} needs ${nameOf('clientCa')}, whose certificates it revokes`
+    }
+  },
+  ...of(['trustedProxies', 'proxyProtocolFrom'], function* (name, values, nameOf) {
+    const networks = values[name] ?? []
+    const matcher = compiled(() => addressMatcher(networks))
+    if (matcher instanceof Error) yield `${nameOf(name)}: ${matcher.message}`
+  }),
+  function* ({ identityHeader }, nameOf) {
+    if (!/^[A-Za-z0-9-]+$/.test(identityHeader) || TAKEN_HEADER.test(identityHeader)) {
+      yield `${nameOf('identityHeader')} is ${JSON.stringify(identityHeader)}, and must be letters, digits and dashes, and no header that requests have anyway`
+    }
+  },
+  ...of(['ciphers', 'curves'], function* (name, values, nameOf) {
+    const value = values[name]
+    if (value === undefined) return
+    const options = name === 'ciphers' ? { ciphers: value } : { ecdhCurve: value }
+    if (compiled(() => createSecureContext(options)) instanceof Error) {
+      yield `${nameOf(name)} is ${JSON.stringify(value)}, of which OpenSSL knows nothing`
+    }
+  }),
+  ...of(['hsts', 'via'], function* (name, values, nameOf) {
+    if (!/^[ -~]*$/.test(values[name] ?? '')) yield `${nameOf(name)} must be printable ASCII`
+  }),
+  function* ({ hsts }, nameOf) {
+    // RFC 6797, 6.1: browsers ignore the header without it.
+    if (hsts !== undefined && !/(^|;)\s*max-age\s*=\s*(\d+|"\d+")\s*(;|$)/i.test(hsts)) {
+      yield `${nameOf('hsts')} is ${JSON.stringify(hsts)}, and must have the seconds that it holds, such as max-age=31536000`
+    }
+  },
+  ...of(OF_HTTP, function* (name, values, nameOf, given) {
+    if (values.mode === 'tcp' && given(name) && values[name] !== false) {
+      yield `${nameOf(name)} has no effect while ${nameOf('mode')} is tcp: remove it, or set that to http`
+    }
+  }),
+  ...of(OF_ANY_HTTP, function* (name, values, nameOf, given) {
+    if (values.mode === 'tcp' && values.redirect === undefined && given(name) && values[name] !== false) {
+      yield `${nameOf(name)} has no effect while ${nameOf('mode')} is tcp and there is no ${nameOf('redirect')}: remove it, or set the first to http`
+    }
+  }),
+]
+
+/** What they are read from by default. */
+const TLS_VOLUME = '/tls'
+
+/** About what a process takes, a thread more, and a connection while it is in use. */
+const MEMORY = { processMiB: 64, workerMiB: 20, connectionKiB: 64 }
+
+function needs(values: Values): Needs {
+  const { maxConnections, workers, pkcs12, certs, cert, key } = values
+  const connections = maxConnections === 0 ? Number.POSITIVE_INFINITY : maxConnections
+  const isElsewhere = [cert, key].every((file) => !file.startsWith(`${TLS_VOLUME}/`))
+  return {
+    memory:
+      MEMORY.processMiB + (workers - 1) * MEMORY.workerMiB + (connections * MEMORY.connectionKiB) / 1024,
+    unread: pkcs12 !== undefined || certs !== undefined || isElsewhere ? [TLS_VOLUME] : [],
+  }
+}
+
 export default defineContainer({
   name: 'sidecar-https',
   pattern: 'sidecar',
@@ -86,174 +448,12 @@ export default defineContainer({
     'A target outside the pod is refused unless it is asked for by name.',
   ],
   admin: 9101,
-  params: {
-    listen: address('Where to accept TLS connections.', { default: '0.0.0.0:8443' }),
-    target: target('The application to forward to.', {
-      default: 'http://127.0.0.1:8080',
-      example: 'http://127.0.0.1:8080',
-    }),
-    cert: path('PEM file with the certificate and its chain.', { default: '/tls/tls.crt', reloads }),
-    key: path('PEM file with the private key.', { default: '/tls/tls.key', reloads }),
-    pkcs12: path('PKCS#12 file with certificate, chain and key, in place of cert and key.', {
-      optional,
-      reloads,
-    }),
-    pkcs12Password: secret('Password of the PKCS#12 files.', { optional }),
-    certs: path('Directory of certificates, chosen by the name that the client asks for.', {
-      optional,
-      reloads,
-    }),
-    strictNames: flag('Refuse clients that ask for no name, or for one without a certificate.'),
-    redirect: address('Where to answer plain HTTP with 308 to HTTPS.', { optional }),
-    redirectTo: integerBetween(1, 65_535)('The port of HTTPS that redirected clients are sent to.', {
-      default: '443',
-    }),
-    hsts: text('Value of Strict-Transport-Security on each response, such as max-age=31536000.', {
-      optional,
-    }),
-    clientAuth: oneOf(
-      'off',
-      'optional',
-      'required',
-    )('Whether clients must show a certificate.', {
-      default: 'off',
-    }),
-    clientCa: path('PEM file with the authorities of client certificates.', { optional, reloads }),
-    clientCrl: path('PEM file with the revocation lists of these authorities.', { optional, reloads }),
-    allowAll: flag('Let in every client whose certificate these authorities have issued.'),
-    allowCn: listOf(text)('Common names of clients that are let in.', { optional }),
-    allowOu: listOf(text)('Organizational units of clients that are let in.', { optional }),
-    allowDns: listOf(text)('DNS names of clients that are let in; *.example.com for one label.', {
-      optional,
-    }),
-    allowUri: listOf(text)('URIs of clients that are let in, such as spiffe://example.org/ns/*/sa/web.', {
-      optional,
-    }),
-    allowIp: listOf(text)('IP addresses in certificates of clients that are let in.', { optional }),
-    allowSpki: listOf(text)('SHA-256 of public keys of clients that are let in, base64 or hexadecimal.', {
-      optional,
-    }),
-    identityHeader: text('Header that tells the application of a verified client.', {
-      default: 'X-Forwarded-Client-Cert',
-      advanced,
-    }),
-    mode: oneOf('http', 'tcp')('tcp: take TLS off and pass the bytes, whatever their protocol.', {
-      default: 'http',
-    }),
-    http2: flag('Offer HTTP/2.', { default: 'true' }),
-    trustedProxies: listOf(text)('Addresses or networks whose X-Forwarded- headers are believed.', {
-      optional,
-    }),
-    proxyProtocolFrom: listOf(text)('Addresses or networks whose connections begin with a PROXY header.', {
-      optional,
-    }),
-    proxyProtocolSend: flag('Begin connections to the application with a PROXY header, version 2.'),
-    targetCa: path('PEM file with the authorities of an https target; the common ones by default.', {
-      optional,
-      reloads,
-      advanced,
-    }),
-    targetName: text('Name that the certificate of an https target must have; its host by default.', {
-      optional,
-      advanced,
-    }),
-    targetCert: path('PEM file with the certificate that an https target is shown.', {
-      optional,
-      reloads,
-      advanced,
-    }),
-    targetKey: path('PEM file with the key of that certificate.', { optional, reloads, advanced }),
-    unsafeTarget: flag(
-      'Allow a plain target outside of this pod: everybody on the way can read and change it.',
-      {
-        advanced,
-      },
-    ),
-    minTls: oneOf('1.2', '1.3')('Oldest version of TLS.', { default: '1.2', advanced }),
-    ciphers: text("Ciphers in OpenSSL's notation; forward secrecy with AEAD by default.", {
-      optional,
-      advanced,
-    }),
-    curves: text("Curves in OpenSSL's notation, such as X25519:P-256.", { optional, advanced }),
-    ticketKeys: path(
-      `File of ${TICKET_KEY_BYTES} bytes that servers share to resume each other's sessions.`,
-      {
-        optional,
-        reloads,
-        advanced,
-      },
-    ),
-    ticketRotation: duration('How long keys of session tickets are used that are made here.', {
-      default: '12h',
-      advanced,
-    }),
-    via: text('Name under which it puts itself into Via.', { optional, advanced }),
-    traceparent: oneOf('pass', 'create')('create: give requests without a traceparent one.', {
-      default: 'pass',
-      advanced,
-    }),
-    requestId: flag('Give each request an X-Request-Id.', { advanced }),
-    accessLog: flag('Log each request.', { advanced }),
-    responseTimeout: duration('How long the application may take until its response begins; then 504.', {
-      default: '60s',
-      advanced,
-    }),
-    connectTimeout: duration('How long connecting to the application may take; then 504.', {
-      default: '5s',
-      advanced,
-    }),
-    handshakeTimeout: duration('How long a TLS handshake may take.', { default: '10s', advanced }),
-    headTimeout: duration('How long the head of a request may take; then 408.', { default: '10s', advanced }),
-    idleTimeout: duration('How long a connection may be idle between requests.', {
-      default: '75s',
-      advanced,
-    }),
-    stallTimeout: duration('How long a client may owe body bytes or take none of a response.', {
-      default: '60s',
-      advanced,
-    }),
-    minBodyRate: size('Bytes a second that a client must send of a body, over the stall timeout; then 408.', {
-      default: '240',
-      advanced,
-    }),
-    tcpIdleTimeout: duration('With mode tcp: how long a connection may be silent.', {
-      default: '1h',
-      advanced,
-    }),
-    maxHead: bytes('Size of the head of a request; then 431.', { default: '16KiB', advanced }),
-    maxUri: bytes('Length of the target of a request; then 414.', { default: '8KiB', advanced }),
-    maxHeaders: size('Headers of a request; then 431.', { default: '256', advanced }),
-    maxBody: bytes(
-      'Size of the body of a request; then 413. 0 for no limit: bodies are not kept in memory.',
-      {
-        default: '0',
-        advanced,
-      },
-    ),
-    workers: integerBetween(1, 64)(
-      'Threads that serve; each costs about 20 MiB and has its share of the limits of connections.',
-      { default: '1', advanced },
-    ),
-    maxConnections: size('Connections of clients; more are closed. 0 for no limit.', {
-      default: '3000',
-      advanced,
-    }),
-    maxConnectionsPerAddress: size(
-      'Connections of one address, that of a PROXY header if there is one; 0 for no limit, because clients behind a balancer may share one.',
-      { default: '0', advanced },
-    ),
-    maxUpstreamConnections: size(
-      'Connections to the application, WebSockets included; 0 for no limit. A request that needs one more gets 503.',
-      { default: '4096', advanced },
-    ),
-    maxRequests: size('Requests on one connection; 0 for no limit.', { default: '0', advanced }),
-    maxStreams: integerBetween(1, 10_000)('Requests at a time on one connection of HTTP/2.', {
-      default: '100',
-      advanced,
-    }),
-  },
+  params,
   ports: { https: 'listen', redirect: 'redirect' },
-  volumes: { '/tls': 'Holds tls.crt and tls.key, for example a Kubernetes TLS Secret.' },
+  volumes: {
+    [TLS_VOLUME]:
+      'Holds tls.crt and tls.key, for example a Kubernetes TLS Secret; while it is empty, a self-signed certificate is served.',
+  },
   metrics: {
     requests: counter('requests_total', 'Requests answered, by class of status and by outcome.', [
       'code',
@@ -291,87 +491,8 @@ export default defineContainer({
       'When the first revocation list is out of date and no client is let in any more, Unix time.',
     ),
   },
-  *check(params, nameOf) {
-    const { cert, key, clientAuth, mode } = params
-    if (params.workers > 1 && 'path' in params.listen) {
-      yield `${nameOf('workers')} must be 1 for a ${nameOf('listen')} of unix:, since threads cannot share a socket file`
-    }
-    if (cert === key) yield `${nameOf('cert')} and ${nameOf('key')} name the same file: ${cert}`
-    for (const name of ['responseTimeout', 'connectTimeout'] as const) {
-      if (params[name] === 0) yield `${nameOf(name)} must be more than 0: every request would fail`
-    }
-    const waits = [
-      'handshakeTimeout',
-      'headTimeout',
-      'idleTimeout',
-      'stallTimeout',
-      'tcpIdleTimeout',
-    ] as const
-    for (const name of [...waits, 'ticketRotation'] as const) {
-      if (params[name] === 0) yield `${nameOf(name)} must be more than 0`
-    }
-    const { protocol, hostname: host } = params.target
-    if (protocol === 'tcp:' && mode === 'http') {
-      yield `${nameOf('target')} has the scheme tcp, for which ${nameOf('mode')} must be tcp`
-    }
-    if (['http:', 'tcp:'].includes(protocol) && !isLoopback(host) && !params.unsafeTarget) {
-      yield `${nameOf('target')} is ${host}, outside of this pod, where everybody on the way could read and change what goes to it: use a loopback address, unix: or https:, or set ${nameOf('unsafeTarget')}`
-    }
-    const targetTls = ['targetCa', 'targetName', 'targetCert', 'targetKey'] as const
-    for (const name of targetTls) {
-      if (params[name] !== undefined && protocol !== 'https:') {
-        yield `${nameOf(name)} is for a target of https, and ${nameOf('target')} is ${params.target.href}`
-      }
-    }
-    if ((params.targetCert === undefined) !== (params.targetKey === undefined)) {
-      yield `${nameOf('targetCert')} and ${nameOf('targetKey')} go together: set both or none`
-    }
-    const rules = allowRules(params)
-    const hasRules = Object.keys(rules).length > 0
-    if (clientAuth === 'off') {
-      for (const name of ['clientCa', 'clientCrl'] as const) {
-        if (params[name] !== undefined) {
-          yield `${nameOf(name)} has no effect while ${nameOf('clientAuth')} is off: set it to required or optional`
-        }
-      }
-      if (hasRules) {
-        yield `rules that let clients in have no effect while ${nameOf('clientAuth')} is off: set it to required or optional`
-      }
-    } else if (!hasRules) {
-      yield `${nameOf('clientAuth')} needs a rule that says who is let in: set ${nameOf('allowAll')}, ${nameOf('allowCn')}, ${nameOf('allowDns')}, ${nameOf('allowUri')} or another of these`
-    } else {
-      const allow = compiled(() => compileAllow(rules))
-      if (allow instanceof Error) yield allow.message
-      else if (allow.needsChain && params.clientCa === undefined) {
-        yield `${nameOf('clientCa')} must be set: without authorities only ${nameOf('allowSpki')} says anything of a client`
-      }
-      if (params.ticketKeys !== undefined) {
-        yield `${nameOf('ticketKeys')} and ${nameOf('clientAuth')} exclude each other: a session that another server began would outlive a revoked certificate`
-      }
-    }
-    if (params.clientCrl !== undefined && params.clientCa === undefined) {
-      yield `${nameOf('clientCrl')} needs ${nameOf('clientCa')}, whose certificates it revokes`
-    }
-    for (const name of ['trustedProxies', 'proxyProtocolFrom'] as const) {
-      const matcher = compiled(() => addressMatcher(params[name] ?? []))
-      if (matcher instanceof Error) yield `${nameOf(name)}: ${matcher.message}`
-    }
-    if (!/^[A-Za-z0-9-]+$/.test(params.identityHeader) || TAKEN_HEADER.test(params.identityHeader)) {
-      yield `${nameOf('identityHeader')} is ${JSON.stringify(params.identityHeader)}, and must be letters, digits and dashes, and no header that requests have anyway`
-    }
-    const { ciphers, curves } = params
-    for (const [name, options] of [
-      ['ciphers', ciphers && { ciphers }],
-      ['curves', curves && { ecdhCurve: curves }],
-    ] as const) {
-      if (options && compiled(() => createSecureContext(options)) instanceof Error) {
-        yield `${nameOf(name)} is ${JSON.stringify(params[name])}, of which OpenSSL knows nothing`
-      }
-    }
-    for (const name of ['hsts', 'via'] as const) {
-      if (!/^[ -~]*$/.test(params[name] ?? '')) yield `${nameOf(name)} must be printable ASCII`
-    }
-  },
+  checks,
+  needs,
   async start(context) {
     const { params, given, metrics, onScrape, log, notice, follow, followDirectory } = context
     const remark = notice('certificate')
@@ -549,8 +670,25 @@ export default defineContainer({
       streams: params.maxStreams,
     }
     const requests = new RequestTally()
+    const warning = (msg: string, counted: string) =>
+      throttle<LogFields>(WARN_EVERY_MS, (fields, count, overMs) => {
+        const over = overMs === undefined ? {} : { seconds: Math.round(overMs / 1000) }
+        log.warn(msg, { ...fields, [counted]: count, ...over })
+      })
+    const work = params.mode === 'tcp' ? 'connections' : 'requests'
+    const unreachable = warning('application unreachable', work)
+    const failing = warning('application failed', work)
+    const slow = warning('application too slow', work)
+    const crowded = warning('connections refused', 'connections')
+    const warnings = [unreachable, failing, slow, crowded]
+    const onRefusedConnection = ({ outcome, address, error }: HandshakeReport): void => {
+      if (outcome === 'too-many') crowded.add({ outcome, address, error })
+    }
     const onRequest = (report: RequestReport): void => {
       requests.add(report)
+      const { outcome, error } = report
+      if (outcome === 'upstream-timeout') slow.add({ error })
+      else if (outcome === 'upstream-failed') (isUnreached(error) ? unreachable : failing).add({ error })
       metrics.duration.observe(report.durationMs / 1000)
       if (params.accessLog) log.info('request', logged(report))
       else if (report.error !== undefined) log.debug('request not completed', logged(report))
@@ -591,11 +729,15 @@ export default defineContainer({
         metrics.pipes.inc({ outcome })
         metrics.requestBytes.inc(bytesFromClient)
         metrics.responseBytes.inc(bytesToClient)
+        if (outcome === 'connect-failed') unreachable.add({ error })
         if (error !== undefined) log.debug('connection not carried to its end', { outcome, error })
       },
-      onHandshake: ({ outcome, address, error }) => {
+      onHandshake: (report) => {
+        const { outcome, address, error } = report
         metrics.handshakes.inc({ outcome })
+        onRefusedConnection(report)
         if (outcome === 'denied') log.info('client denied', { address, error })
+        else if (outcome === 'bad-certificate') log.info('client certificate refused', { address, error })
         else if (error !== undefined) log.debug('handshake failed', { outcome, address, error })
       },
       onCertificates: shown,
@@ -617,8 +759,10 @@ export default defineContainer({
         ...(params.proxyProtocolFrom && { proxyFrom: addressMatcher(params.proxyProtocolFrom) }),
         limits,
         onRequest,
-        onRefused: ({ outcome, address, error }) => {
+        onRefused: (report) => {
+          const { outcome, address, error } = report
           metrics.handshakes.inc({ outcome })
+          onRefusedConnection(report)
           log.debug('connection to the redirect refused', { outcome, address, error })
         },
       }).catch(async (error: unknown) => {
@@ -644,6 +788,7 @@ export default defineContainer({
       drain: async () => void (await Promise.all([running.drain(), redirect?.drain()])),
       [Symbol.asyncDispose]: async () => {
         clearInterval(clock)
+        for (const each of warnings) each[Symbol.dispose]()
         await Promise.all([running[Symbol.asyncDispose](), redirect?.[Symbol.asyncDispose]()])
       },
     }
@@ -655,6 +800,23 @@ async function startThreads(options: HttpsWorkersOptions, count: number): Promis
   const { startHttpsWorkers } = await import('./workers.ts')
   return startHttpsWorkers(options, count)
 }
+
+/** At most so often the log has a warning of each kind. */
+const WARN_EVERY_MS = 10_000
+
+const UNREACHED = [
+  'ECONNREFUSED',
+  'ENOENT',
+  'EACCES',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+]
+
+/** Whether nobody was there at all. */
+const isUnreached = (error: Error | undefined): boolean =>
+  error !== undefined && 'code' in error && UNREACHED.includes(String(error.code))
 
 /** How often the ends of certificates and lists are looked at. */
 const JUDGE_MS = 10_000
@@ -710,9 +872,10 @@ const CLASSES = ['other', '1xx', '2xx', '3xx', '4xx', '5xx']
 
 function logged(report: RequestReport): Record<string, unknown> {
   const { method, target, version, status, durationMs, bytesIn, bytesOut, outcome, error } = report
-  const { clientAddress: client, traceparent, requestId } = report
+  const { clientAddress: client, forwardedFor, traceparent, requestId } = report
   return {
     client,
+    ...(forwardedFor !== undefined && { forwardedFor }),
     method,
     // What follows it is where careless applications put their tokens.
     path: target.replace(/\?.*$/s, '?...'),
@@ -766,6 +929,30 @@ function checked(pair: KeyPair): KeyPair {
 
 const isLoopback = (host: string): boolean =>
   host === 'localhost' || host.endsWith('.localhost') || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host)
+
+/** Whether what listens on the one gets, or would take, what is meant for the other. */
+function clash(one: Address, other: Address): boolean {
+  if ('path' in one || 'path' in other) return 'path' in one && 'path' in other && one.path === other.path
+  const same = one.port === other.port && one.port !== 0
+  return same && (covers(one.host, other.host) || covers(other.host, one.host))
+}
+
+/** Whether a listener on `host` is on `other` as well. */
+function covers(host: string, other: string): boolean {
+  if (host === other || host === '' || host === '::') return true
+  if (host === '0.0.0.0') return isIP(other) !== 6
+  return host === 'localhost' && ['127.0.0.1', '::1'].includes(other)
+}
+
+/** Whether the target is the sidecar itself: each request would come back, until nothing is left. */
+function leadsTo({ protocol, hostname: host, port, pathname }: URL, own: Address): boolean {
+  if ('path' in own) return protocol === 'unix:' && pathname === own.path
+  const plain = host.replace(/^\[|\]$/g, '')
+  const other = Number(port || { 'http:': 80, 'https:': 443 }[protocol])
+  // Connecting to "all addresses" is connecting to loopback. Another machine may have the same port.
+  const isHere = isLoopback(host) || ['0.0.0.0', '::'].includes(plain) || plain === own.host
+  return isHere && clash({ host: plain, port: other }, own)
+}
 
 /** Nothing is there, as opposed to something that may not be read: only that may be answered by making a certificate. */
 function isAbsent(path: string): boolean {

@@ -585,5 +585,79 @@ describe('the access log', () => {
     const lines = () => running.started.events.filter(({ msg }) => msg === 'client denied')
     await until(() => lines().length === 1, 'the line')
     expect(JSON.stringify(lines())).toMatch(/127\.0\.0\.1.*CN=mallory/)
+    expect(JSON.stringify(lines()).match(/mallory/g)).toHaveLength(1)
+  })
+
+  test('tells which client has shown a certificate that is not accepted, and why', async () => {
+    const { cert, key, serial } = ca.issue({ cn: 'lost', client: true })
+    const params = {
+      CLIENT_AUTH: 'required',
+      CLIENT_CA: file('revoked-ca.crt', ca.cert),
+      CLIENT_CRL: file('revoked.crl', ca.crl([serial])),
+      ALLOW_ALL: 'true',
+    }
+    await using running = await run(params)
+    await ask(running.port, '/', { cert, key }).catch(() => undefined)
+    const lines = () => running.started.events.filter(({ msg }) => msg === 'client certificate refused')
+    await until(() => lines().length === 1, 'the line')
+    expect(lines()).toMatchObject([
+      { level: 'info', address: '127.0.0.1', error: expect.stringContaining('CERT_REVOKED') },
+    ])
+  })
+
+  test('has what a trusted proxy says of those before it, and not what others say', async () => {
+    const headers = { 'X-Forwarded-For': '203.0.113.7, 198.51.100.1' }
+    for (const TRUSTED_PROXIES of ['127.0.0.1', '10.0.0.1']) {
+      await using running = await run({ ACCESS_LOG: 'true', TRUSTED_PROXIES })
+      await ask(running.port, '/', { headers })
+      const lines = () => running.started.events.filter(({ msg }) => msg === 'request')
+      await until(() => lines().length === 1, 'the line')
+      const trusted = TRUSTED_PROXIES === '127.0.0.1'
+      expect(lines()[0]?.['client']).toBe('127.0.0.1')
+      expect(lines()[0]?.['forwardedFor']).toBe(trusted ? headers['X-Forwarded-For'] : undefined)
+    }
+  })
+})
+
+describe('the log warns once for many', () => {
+  const warned = ({ started }: Running, what: string) =>
+    started.events.filter(({ level, msg }) => level === 'warn' && msg === what)
+
+  test('requests that an application which is not there could not answer', async () => {
+    const running = await run({ TARGET: 'http://127.0.0.1:1' })
+    for (let count = 0; count < 3; count++) expect((await ask(running.port)).status).toBe(502)
+    expect(warned(running, 'application unreachable')).toMatchObject([
+      { error: expect.stringContaining('ECONNREFUSED'), requests: 1 },
+    ])
+    await running[Symbol.asyncDispose]()
+    expect(warned(running, 'application unreachable').slice(1)).toMatchObject([{ requests: 2 }])
+  })
+
+  test('requests that an application answers with nonsense', async () => {
+    await using running = await run({}, await tcpApp((socket) => socket.end('nonsense\r\n\r\n')))
+    for (let count = 0; count < 3; count++) expect((await ask(running.port)).status).toBe(502)
+    expect(warned(running, 'application failed')).toMatchObject([{ requests: 1 }])
+  })
+
+  test('requests that an application does not answer in time', async () => {
+    await using running = await run({ RESPONSE_TIMEOUT: '50ms' }, await tcpApp((socket) => socket.resume()))
+    for (let count = 0; count < 3; count++) expect((await ask(running.port)).status).toBe(504)
+    expect(warned(running, 'application too slow')).toMatchObject([{ requests: 1 }])
+  })
+
+  test('connections of mode tcp that an application which is not there could not take', async () => {
+    await using running = await run({ MODE: 'tcp', TARGET: 'tcp://127.0.0.1:1' })
+    for (let count = 0; count < 3; count++) await exchangeRaw(running.port, 'a').catch(() => undefined)
+    await until(() => warned(running, 'application unreachable').length > 0, 'the line')
+    expect(warned(running, 'application unreachable')).toMatchObject([{ connections: 1 }])
+  })
+
+  test('connections that are too many', async () => {
+    await using running = await run({ MAX_CONNECTIONS: '1' })
+    using _first = await rawClient(running.port)
+    for (let count = 0; count < 3; count++) await ask(running.port).catch(() => undefined)
+    expect(warned(running, 'connections refused')).toMatchObject([
+      { outcome: 'too-many', address: '127.0.0.1', connections: 1 },
+    ])
   })
 })

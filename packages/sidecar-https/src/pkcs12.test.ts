@@ -158,9 +158,17 @@ describe('what cannot be read says why', () => {
     expect(message(bytes)).toContain('has 2 private keys: make a file for each')
   })
 
-  test('PEM, an empty file and one that is too large', () => {
-    expect(message(Buffer.from(pair.cert))).toMatch(/malformed: the file has the tag 0x2d/)
-    expect(message(Buffer.alloc(0))).toMatch(/malformed: the file is missing/)
+  test('what is no PKCS#12 at all, without advice to write it anew', () => {
+    expect(message(Buffer.from(pair.cert))).toMatch(
+      /^the PKCS#12 file is none, but PEM: .*openssl pkcs12 -export$/,
+    )
+    expect(message(Buffer.from(`Bag Attributes\n${pair.cert}`))).toMatch(/none, but PEM/)
+    expect(message(new X509Certificate(pair.cert).raw)).toMatch(/none, but other DER/)
+    expect(message(Buffer.from('nonsense'))).toMatch(/^the PKCS#12 file is none: give one/)
+  })
+
+  test('an empty file and one that is too large', () => {
+    expect(message(Buffer.alloc(0))).toMatch(/^the PKCS#12 file is empty$/)
     expect(message(Buffer.alloc(300_000))).toMatch(/has 300000 bytes: at most 262144/)
   })
 

@@ -56,7 +56,7 @@ function contentOf(bytes: Buffer, password: string | undefined): Content {
     return read(bytes, password)
   } catch (error) {
     if (error instanceof RefusedEncryption) throw new Error(`the PKCS#12 file is refused: ${error.message}`)
-    if (error instanceof WrongPassword) throw new Error(error.message)
+    if (error instanceof WrongPassword || error instanceof NoPkcs12) throw new Error(error.message)
     // Nothing of what OpenSSL says: only our own messages are known to quote no content.
     const reason =
       error instanceof Error && !('code' in error) ? error.message : 'what is encrypted cannot be read'
@@ -66,8 +66,27 @@ function contentOf(bytes: Buffer, password: string | undefined): Content {
 
 class WrongPassword extends Error {}
 
+class NoPkcs12 extends Error {}
+
+/** A file that begins as no PKCS#12 does is another one, for which writing it anew is no remedy. */
+function refuseOther(bytes: Buffer): void {
+  if (bytes.length === 0) throw new NoPkcs12('the PKCS#12 file is empty')
+  if (bytes[0] === 0x30) return
+  throw new NoPkcs12(
+    bytes.includes('-----BEGIN ')
+      ? 'the PKCS#12 file is none, but PEM: give it as certificate and key, or make one of it with openssl pkcs12 -export'
+      : 'the PKCS#12 file is none: give one that was exported as such (.p12, .pfx)',
+  )
+}
+
 function read(bytes: Buffer, given: string | undefined): Content {
+  refuseOther(bytes)
   const file = new DerReader(readOne(bytes, 0x30, 'the file').content)
+  if (file.tag !== 0x02) {
+    throw new NoPkcs12(
+      'the PKCS#12 file is none, but other DER, such as a certificate: give one with its key',
+    )
+  }
   if (!file.take(0x02, 'the version').content.equals(Buffer.from([3])))
     throw new Error('the version is not 3')
   const safe = contentInfo(file.take(0x30, 'the authenticated safe').content)

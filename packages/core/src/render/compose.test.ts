@@ -97,6 +97,26 @@ describe('the service', () => {
   })
 })
 
+it('has the directory of each file that was given mounted', () => {
+  expect(service([flag('rules', '/my $x/rules.yaml')])['volumes']).toContain('./my $$x:/my $$x:ro')
+})
+
+it('says so beside a path that nothing mounts', () => {
+  expect(compose(sample, [flag('rules', 'rules.yaml')])).toContain(
+    '# Nothing here mounts this path.\n      ADAPTER_SAMPLE_RULES: rules.yaml',
+  )
+})
+
+it('has a place for each secret that is not set', () => {
+  expect(compose(sample)).toContain('# ADAPTER_SAMPLE_TOKEN_FILE: /run/secrets/adapter_sample_token\n')
+})
+
+it('does not publish what listens on loopback', () => {
+  const text = compose(sample, [flag('listen', '127.0.0.1:7000'), flag('admin', '[::1]:7001')])
+  expect(text).not.toMatch(/#.*700/)
+  expect(text).toMatch(/^# app\.$/m)
+})
+
 it('names the ports to publish', () => {
   expect(compose(sample, [flag('listen', ':7000')])).toContain(
     '#       - "7000:7000"\n#       - "9199:9199"\n',

@@ -1,17 +1,28 @@
 import type { Container } from '../container.ts'
-import { oneLine } from '../log.ts'
-import { drainOf, type GivenParam, imageOf, portsOf, settingsOf, yamlText } from './settings.ts'
+import {
+  drainOf,
+  type GivenParam,
+  imageOf,
+  mountsOf,
+  portsOf,
+  settingsOf,
+  unmountedOf,
+  unsetSecretsOf,
+  yamlText,
+} from './settings.ts'
 
 /** A compose service that shares the network of the service `app`, as the containers of a pod do. */
 export function compose(container: Container, given: readonly GivenParam[] = []): string {
   const settings = settingsOf(container, given)
   const drain = drainOf(container, given)
+  const unmounted = unmountedOf(container, given)
+  // What listens on loopback cannot be published.
+  const ports = portsOf(container, given).filter(({ isLoopback }) => !isLoopback)
   const lines = [
-    '# Use beside your own file: docker compose -f compose.yaml -f this-file.yaml up. The service app, whose network it',
-    '# shares, publishes the ports of both:',
-    '#   app:',
-    '#     ports:',
-    ...portsOf(container, given).map(({ port }) => `#       - "${port}:${port}"`),
+    '# Use beside your own file: docker compose -f compose.yaml -f this-file.yaml up. It shares the network of the service',
+    `# app${ports.length > 0 ? ', which publishes the ports of both:' : '.'}`,
+    ...(ports.length > 0 ? ['#   app:', '#     ports:'] : []),
+    ...ports.map(({ port }) => `#       - "${port}:${port}"`),
     'services:',
     `  ${container.name}:`,
     `    image: ${imageOf(container)}`,
@@ -23,9 +34,11 @@ export function compose(container: Container, given: readonly GivenParam[] = [])
     `    # Longer than the drain of ${drain.shown}, so that it is never cut short.`,
     `    stop_grace_period: ${drain.seconds + 5}s`,
   ]
-  if (settings.length > 0) {
-    lines.push('    environment:')
+  const unset = unsetSecretsOf(container, given)
+  if (settings.length > 0 || unset.length > 0) {
+    lines.push(settings.length > 0 ? '    environment:' : '    # environment:')
     for (const { variable, value, secret } of settings) {
+      if (unmounted.has(variable)) lines.push('      # Nothing here mounts this path.')
       // Compose would expand a dollar sign.
       const plain = yamlText(value.replaceAll('$', '$$$$'))
       lines.push(
@@ -34,14 +47,20 @@ export function compose(container: Container, given: readonly GivenParam[] = [])
           : `      ${variable}: ${plain}`,
       )
     }
+    if (unset.length > 0) lines.push('      # A secret, where it is needed, in a file that is mounted:')
+    for (const variable of unset)
+      lines.push(`      # ${variable}_FILE: /run/secrets/${variable.toLowerCase()}`)
   }
   const secrets = settings.filter(({ secret }) => secret).map(({ variable }) => variable.toLowerCase())
   if (secrets.length > 0) lines.push(`    secrets: [${secrets.join(', ')}]`)
-  const volumes = Object.entries(container.volumes)
-  if (volumes.length > 0) {
+  const mounts = mountsOf(container, given)
+  if (mounts.length > 0) {
     lines.push('    volumes:')
-    for (const [directory, help] of volumes)
-      lines.push(`      # ${oneLine(help)}`, `      - .${directory}:${directory}:ro`)
+    for (const { directory, help } of mounts)
+      lines.push(
+        `      # ${help}`,
+        `      - ${yamlText(`.${directory}:${directory}:ro`.replaceAll('$', '$$$$'))}`,
+      )
   }
   if (secrets.length > 0)
     lines.push('secrets:', ...secrets.flatMap((name) => [`  ${name}:`, `    file: ./${name}`]))

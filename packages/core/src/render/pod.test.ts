@@ -72,6 +72,70 @@ describe('the container', () => {
     })
   })
 
+  it.each(['127.0.0.1:9199', '[::1]:9199', 'localhost:9199'])(
+    'is asked by its own probe on %s, which the kubelet cannot reach from outside of the pod',
+    (admin) => {
+      const probe = (kind: string) => ({
+        exec: { command: ['/usr/bin/node', '/app/main.js', '--probe', kind] },
+        timeoutSeconds: 3,
+      })
+      expect(sidecar([flag('admin', admin)])).toMatchObject({
+        startupProbe: probe('ready'),
+        readinessProbe: probe('ready'),
+        livenessProbe: probe('live'),
+        ports: [{ name: 'lines', containerPort: 8443 }],
+      })
+      expect(sidecar([flag('admin', admin)]).env).toContainEqual({
+        name: 'ADAPTER_SAMPLE_ADMIN',
+        value: admin,
+      })
+    },
+  )
+
+  it.each([
+    ['64KiB', '256Mi'],
+    ['300KiB', '320Mi'],
+    ['2000KiB', '2048Mi'],
+  ])('may take the memory that its parameters let it take: with %s it is %s', (limit, memory) => {
+    expect(sidecar([flag('limit', limit)])['resources']).toMatchObject({ limits: { memory } })
+  })
+
+  it('says so when its parameters set no bound for its memory', () => {
+    const endless = { ...sample, needs: () => ({ memory: Number.POSITIVE_INFINITY }) }
+    expect(pod(endless)).toContain('# The parameters set no bound for what it may take')
+    expect(pod(sample)).not.toContain('set no bound')
+  })
+
+  it('has the image of a registry of yours said beside its own', () => {
+    expect(pod(sample)).toMatch(
+      /# With your registry and a tag, such as [a-z.]+\/outrider\/adapter-sample:\d/,
+    )
+  })
+
+  it('has a place for each secret that is not set', () => {
+    expect(pod(sample)).toContain('# - name: ADAPTER_SAMPLE_TOKEN\n')
+    expect(pod(sample, [flag('token', '[redacted]')])).not.toContain('# - name: ADAPTER_SAMPLE_TOKEN')
+  })
+
+  it('has the directory of each file that was given mounted from a Secret', () => {
+    const given = [flag('rules', '/my/rules.yaml')]
+    expect(sidecar(given)['volumeMounts']).toContainEqual({
+      name: 'adapter-sample-my',
+      mountPath: '/my',
+      readOnly: true,
+    })
+    expect(spec(given)['volumes']).toContainEqual({
+      name: 'adapter-sample-my',
+      secret: { secretName: 'adapter-sample-my' },
+    })
+  })
+
+  it('has it said beside a path that nothing mounts', () => {
+    expect(pod(sample, [flag('rules', 'rules.yaml')])).toContain(
+      '# Nothing here mounts this path.\n        - name: ADAPTER_SAMPLE_RULES',
+    )
+  })
+
   it('has no ports where all are Unix sockets', () => {
     const given = [flag('admin', 'unix:/run/admin.sock'), flag('listen', 'unix:/run/lines.sock')]
     expect(sidecar(given)).not.toHaveProperty('ports')
@@ -109,6 +173,26 @@ describe('the container', () => {
   ])('with a drain of %s may take %i s to end, so that the drain is not cut short', (drain, grace) => {
     expect(spec([flag('drain', drain)]).terminationGracePeriodSeconds).toBe(grace)
   })
+})
+
+it('a Secret that is missing, or misspelt, is waited for', () => {
+  const volumes = spec()['volumes'] as { secret: object }[]
+  for (const { secret } of volumes) expect(secret).not.toHaveProperty('optional')
+  expect(pod(sample)).toContain('to start without it, add optional: true')
+  const [, given = ''] = pod(sample, [flag('rules', '/my/rules.yaml')]).split('# Holds rules.yaml')
+  expect(given).toContain('# The pod waits until this Secret is there.\n')
+})
+
+it.each([
+  ['/a-b/x', '/ab'],
+  ['/é/x', '/ü'],
+  [`/${'x'.repeat(80)}1/x`, `/${'x'.repeat(80)}2`],
+])('volumes of the directories of %s and %s have names of their own', (rules, parts) => {
+  const names = (spec([flag('rules', rules), flag('parts', parts)])['volumes'] as { name: string }[]).map(
+    ({ name }) => name,
+  )
+  expect(new Set(names).size).toBe(4)
+  for (const name of names) expect(name).toMatch(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/)
 })
 
 it('every volume that is mounted is declared, under a name that Kubernetes takes', () => {

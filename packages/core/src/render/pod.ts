@@ -1,21 +1,32 @@
 import type { Container } from '../container.ts'
-import { oneLine } from '../log.ts'
 import { type ProbeKind, probePaths } from '../probe.ts'
-import { drainOf, entryPoint, type GivenParam, imageOf, portsOf, settingsOf, yamlText } from './settings.ts'
+import { version } from '../version.ts'
+import {
+  drainOf,
+  entryPoint,
+  type GivenParam,
+  imageOf,
+  type Mount,
+  mountsOf,
+  portsOf,
+  settingsOf,
+  unmountedOf,
+  unsetSecretsOf,
+  valuesOf,
+  yamlText,
+} from './settings.ts'
 
 /** A Kubernetes pod with the container as native sidecar (KEP-753): it starts before and ends after the application. */
 export function pod(container: Container, given: readonly GivenParam[] = []): string {
-  const volumes = Object.keys(container.volumes)
+  const volumes = named(container, mountsOf(container, given))
   const drain = drainOf(container, given)
-  const volumeName = (directory: string) =>
-    `${container.name}-${directory.toLowerCase().replace(/[^a-z0-9]/g, '')}`
   const lines = [
     'apiVersion: v1',
     'kind: Pod',
     'metadata:',
     `  name: my-app-with-${container.name}`,
     'spec:',
-    `  # Longer than the drain of ${drain.shown}, so that it is never cut short.`,
+    `  # One budget for all: the application ends first, and should leave more of it than the drain of ${drain.shown}.`,
     `  terminationGracePeriodSeconds: ${Math.max(30, drain.seconds + 5)}`,
     '  securityContext:',
     '    # Lets the container read mounted Secrets.',
@@ -26,25 +37,31 @@ export function pod(container: Container, given: readonly GivenParam[] = []): st
     '    - name: app',
     '      image: my-app',
     ...(volumes.length > 0 ? ['  volumes:'] : []),
-    ...volumes.flatMap((directory) => [
-      `    # ${oneLine(container.volumes[directory] ?? '')}`,
-      `    - name: ${volumeName(directory)}`,
+    ...volumes.flatMap(({ name, help, isVolume }) => [
+      `    # ${help}`,
+      `    # The pod waits until this Secret is there${isVolume ? '; to start without it, add optional: true' : ''}.`,
+      `    - name: ${name}`,
       '      secret:',
-      `        secretName: ${volumeName(directory)}`,
-      '        optional: true',
+      `        secretName: ${name}`,
     ]),
   ]
   return `${lines.join('\n')}\n`
 
   function nativeSidecar(of: Container, params: readonly GivenParam[]): string[] {
-    const ports = portsOf(of, params)
+    // The kubelet asks from outside, at the address of the pod.
+    const ports = portsOf(of, params).filter(({ isLoopback }) => !isLoopback)
     const admin = ports.find(({ name }) => name === 'admin')?.port
     const probe = (kind: ProbeKind) =>
       admin === undefined
-        ? `    exec: { command: [${[...entryPoint, '--probe', kind].join(', ')}] }`
-        : `    httpGet: { path: ${probePaths[kind]}, port: ${admin} }`
+        ? [
+            `    exec: { command: [${[...entryPoint, '--probe', kind].join(', ')}] }`,
+            // That starts a program each time; by default it would have one second.
+            '    timeoutSeconds: 3',
+          ]
+        : [`    httpGet: { path: ${probePaths[kind]}, port: ${admin} }`]
     return [
       `- name: ${of.name}`,
+      `  # With your registry and a tag, such as registry.example.com/${imageOf(of)}:${version}.`,
       `  image: ${imageOf(of)}`,
       '  imagePullPolicy: IfNotPresent',
       '  # Native sidecar, Kubernetes 1.29 and later; before that, move this entry to containers without this line.',
@@ -53,18 +70,18 @@ export function pod(container: Container, given: readonly GivenParam[] = []): st
       ...(ports.length > 0 ? ['  ports:'] : []),
       ...ports.map(({ name, port }) => `    - { name: ${name}, containerPort: ${port} }`),
       '  startupProbe:',
-      probe('ready'),
+      ...probe('ready'),
       '    periodSeconds: 1',
       '    failureThreshold: 60',
       '  readinessProbe:',
-      probe('ready'),
+      ...probe('ready'),
       '    periodSeconds: 5',
       '  livenessProbe:',
-      probe('live'),
+      ...probe('live'),
       '    periodSeconds: 10',
       '  resources:',
       '    requests: { cpu: 10m, memory: 64Mi }',
-      '    limits: { memory: 256Mi }',
+      ...memory(of, params),
       '  securityContext:',
       '    runAsNonRoot: true',
       '    runAsUser: 65532',
@@ -75,21 +92,67 @@ export function pod(container: Container, given: readonly GivenParam[] = []): st
       '    seccompProfile: { type: RuntimeDefault }',
       ...(volumes.length > 0 ? ['  volumeMounts:'] : []),
       ...volumes.map(
-        (directory) => `    - { name: ${volumeName(directory)}, mountPath: ${directory}, readOnly: true }`,
+        ({ name, directory }) => `    - { name: ${name}, mountPath: ${yamlText(directory)}, readOnly: true }`,
       ),
     ]
   }
 }
 
+const DEFAULT_MEMORY = 256
+
+function memory(container: Container, given: readonly GivenParam[]): string[] {
+  const { memory: needed = DEFAULT_MEMORY } = container.needs(valuesOf(container, given))
+  if (!Number.isFinite(needed)) {
+    return [
+      '    # The parameters set no bound for what it may take: measure it, and put that here.',
+      `    limits: { memory: ${DEFAULT_MEMORY}Mi }`,
+    ]
+  }
+  const size = Math.max(DEFAULT_MEMORY, Math.ceil(needed / 64) * 64)
+  return [
+    ...(size > DEFAULT_MEMORY ? ['    # About what these parameters let it take.'] : []),
+    `    limits: { memory: ${size}Mi }`,
+  ]
+}
+
+interface Volume extends Mount {
+  readonly name: string
+}
+
+/** Kubernetes has letters, digits and dashes for a name, at most 63 of them. */
+function named(container: Container, mounts: readonly Mount[]): readonly Volume[] {
+  const taken = new Set<string>()
+  return mounts.map((mount, index) => {
+    const letters = mount.directory.toLowerCase().replace(/[^a-z0-9]/g, '')
+    const name = `${container.name}-${letters}`.slice(0, 60)
+    const unique = letters === '' || taken.has(name) ? `${container.name}-${index}` : name
+    taken.add(unique)
+    return { ...mount, name: unique }
+  })
+}
+
 function env(container: Container, given: readonly GivenParam[]): string[] {
   const settings = settingsOf(container, given)
-  if (settings.length === 0) return []
+  const unmounted = unmountedOf(container, given)
+  const unset = unsetSecretsOf(container, given).flatMap((variable) => [
+    `    # - name: ${variable}`,
+    `    #   ${fromSecret(container, variable)}`,
+  ])
+  if (settings.length === 0 && unset.length === 0) return []
   const entries = settings.flatMap(({ variable, value, secret }) => [
+    ...(unmounted.has(variable) ? ['    # Nothing here mounts this path.'] : []),
     `    - name: ${variable}`,
     secret
-      ? `      valueFrom: { secretKeyRef: { name: ${container.name}, key: ${variable.toLowerCase()} } }`
+      ? `      ${fromSecret(container, variable)}`
       : // Kubernetes would expand $(NAME), and makes one dollar sign of two.
         `      value: ${yamlText(value.replaceAll('$', '$$$$'))}`,
   ])
-  return ['  env:', ...entries]
+  return [
+    settings.length > 0 ? '  env:' : '  # env:',
+    ...entries,
+    ...(unset.length > 0 ? ['    # A secret, where it is needed:', ...unset] : []),
+  ]
 }
+
+const fromSecret = (container: Container, variable: string): string =>
+  `valueFrom: { secretKeyRef: { name: ${container.name}, key: ${variable.toLowerCase()} } }`

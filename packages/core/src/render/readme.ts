@@ -40,6 +40,7 @@ function quickStart(container: Container): string {
     '## Quick start',
     'As a process, in this repository after `npm ci`:',
     fence('sh', `npx outrider ${container.name} --help`),
+    `There its admin API is for all who reach the machine, unless you set \`--admin 127.0.0.1:${container.adminPort}\`. What starts it as a service should start \`node_modules/.bin/outrider\`, without npx in between.`,
     'As a container that shares the network of the container `my-app`, which publishes the ports:',
     fence(
       'sh',
@@ -49,7 +50,7 @@ function quickStart(container: Container): string {
     fence('yaml', compose(container)),
     'In a pod:',
     fence('yaml', pod(container)),
-    `As a module: \`npm run pack\` in the repository makes the package; how to use it stands in the notes below.`,
+    `As a module: \`npm run pack\` in the repository makes the packages and prints the \`npm install\` for your project; how to use it stands in the notes below.`,
   ].join('\n\n')
 }
 

@@ -2,7 +2,16 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import { sample } from '../test-support.ts'
-import { drainOf, imageOf, portOf, portsOf, settingsOf, yamlText } from './settings.ts'
+import {
+  drainOf,
+  type GivenParam,
+  imageOf,
+  mountsOf,
+  portsOf,
+  settingsOf,
+  unmountedOf,
+  yamlText,
+} from './settings.ts'
 
 describe('yamlText', () => {
   it.each([
@@ -50,7 +59,7 @@ describe('yamlText', () => {
     expect(parse(`a: ${yamlText(text)}\n`, { version: '1.1' })).toEqual({ a: text })
   })
 
-  it.each(['http://127.0.0.1:8080/x', '/tls/tls.crt', 'safe', 'a=b,c', 'me@host'])(
+  it.each(['http://127.0.0.1:8080/x', '/tls/tls.crt', './tls:/tls:ro', 'safe', 'a=b,c', 'me@host'])(
     '%s needs no quotes',
     (text) => {
       expect(yamlText(text)).toBe(text)
@@ -100,8 +109,8 @@ describe('what a snippet sets', () => {
 describe('ports', () => {
   it('are those of the defaults, without Unix sockets, with the admin API last', () => {
     expect(portsOf(sample)).toEqual([
-      { name: 'lines', port: 8443 },
-      { name: 'admin', port: 9199 },
+      { name: 'lines', port: 8443, isLoopback: false },
+      { name: 'admin', port: 9199, isLoopback: false },
     ])
   })
 
@@ -112,18 +121,81 @@ describe('ports', () => {
       { name: 'admin', shown: ':7001', source: 'flag' },
     ]
     expect(portsOf(sample, given)).toEqual([
-      { name: 'control', port: 7000 },
-      { name: 'admin', port: 7001 },
+      { name: 'control', port: 7000, isLoopback: true },
+      { name: 'admin', port: 7001, isLoopback: false },
     ])
   })
 
   it.each([
-    ['127.0.0.1:80', 80],
-    [':80', 80],
-    ['[::1]:80', 80],
-    ['unix:/run/a:80', undefined],
-  ])('the port of %s is %s', (text, port) => {
-    expect(portOf(text)).toBe(port)
+    ['127.0.0.1:80', true],
+    ['127.9.9.9:80', true],
+    ['[::1]:80', true],
+    ['localhost:80', true],
+    ['app.localhost:80', true],
+    [':80', false],
+    ['0.0.0.0:80', false],
+    ['[::]:80', false],
+    ['10.0.0.1:80', false],
+    ['localhost.test:80', false],
+  ])('whether %s is on loopback is %s', (shown, isLoopback) => {
+    expect(portsOf(sample, [{ name: 'admin', shown, source: 'flag' }])).toContainEqual({
+      name: 'admin',
+      port: 80,
+      isLoopback,
+    })
+  })
+})
+
+describe('what is mounted', () => {
+  const given = (params: Readonly<Record<string, string>>): GivenParam[] =>
+    Object.entries(params).map(([name, shown]) => ({ name, shown, source: 'flag' }))
+  const directories = (params: Readonly<Record<string, string>>) =>
+    mountsOf(sample, given(params)).map(({ directory }) => directory)
+  const help = (params: Readonly<Record<string, string>>, of: string) =>
+    mountsOf(sample, given(params)).find(({ directory }) => directory === of)?.help
+
+  it('are the volumes from which something is read', () => {
+    expect(directories({})).toEqual(['/tls', '/etc/rules.d'])
+    expect(directories({ mode: 'fast' })).toEqual(['/etc/rules.d'])
+  })
+
+  it('is a volume from which otherwise nothing is read, for a file that was given in it', () => {
+    expect(directories({ mode: 'fast', rules: '/tls/rules.yaml' })).toContain('/tls')
+    expect(directories({ mode: 'fast', rules: '/tlsx/rules.yaml' })).not.toContain('/tls')
+  })
+
+  it('is the directory of a file that was given, named after nothing else', () => {
+    expect(directories({ rules: '/my/rules.yaml' })).toEqual(['/tls', '/etc/rules.d', '/my'])
+    expect(help({ rules: '/my/rules.yaml' }, '/my')).toBe('Holds rules.yaml (ADAPTER_SAMPLE_RULES).')
+  })
+
+  it('is a directory that was given, whatever its spelling', () => {
+    expect(directories({ parts: '/my//./parts/' })).toContain('/my/parts')
+    expect(help({ parts: '/my/parts' }, '/my/parts')).toBe('Holds the files of ADAPTER_SAMPLE_PARTS.')
+  })
+
+  it('is one directory for what lies in it and below it, since a mount in a mount cannot be made', () => {
+    const both = { rules: '/my/rules.yaml', parts: '/my/parts' }
+    expect(directories(both)).toEqual(['/tls', '/etc/rules.d', '/my'])
+    expect(help({ rules: '/my/deep/rules.yaml', parts: '/my' }, '/my')).toBe(
+      'Holds deep/rules.yaml (ADAPTER_SAMPLE_RULES), the files of ADAPTER_SAMPLE_PARTS. A Secret has what is in a folder by items with a path.',
+    )
+  })
+
+  it.each([
+    'rules.yaml',
+    './x/rules.yaml',
+    '/rules.yaml',
+    '/etc/rules.yaml',
+    '/usr/share/x/rules.yaml',
+    '/a:b/x',
+  ])('is not what %s is in: it has no place, or the image is there', (rules) => {
+    expect(directories({ rules })).toEqual(['/tls', '/etc/rules.d'])
+    expect(unmountedOf(sample, given({ rules }))).toEqual(new Set(['ADAPTER_SAMPLE_RULES']))
+  })
+
+  it('is nothing for a path that nobody gave', () => {
+    expect(mountsOf(sample, [{ name: 'rules', shown: '/my/rules.yaml', source: 'default' }])).toHaveLength(2)
   })
 })
 

@@ -1,5 +1,8 @@
-import { type Container, isRequired } from '../container.ts'
-import { duration } from '../kinds.ts'
+import { posix } from 'node:path'
+import { type Container, isRequired, type NamedParam } from '../container.ts'
+import { type Address, address, duration } from '../kinds.ts'
+import { oneLine } from '../log.ts'
+import { isGiven } from '../resolve.ts'
 
 /** A variable to set in a snippet; a secret's value is never known to a renderer. */
 export interface Setting {
@@ -13,6 +16,8 @@ export interface GivenParam {
   readonly name: string
   readonly shown: string | null
   readonly source: string
+  /** Where it is missing, it is parsed from `shown`. */
+  readonly value?: unknown
 }
 
 /** What a snippet sets: what the user gave, and every parameter that has an example. */
@@ -20,12 +25,119 @@ export function settingsOf(container: Container, given: readonly GivenParam[] = 
   const byName = new Map(given.map((param) => [param.name, param]))
   return container.params.flatMap(({ name, variable, facts }): Setting[] => {
     const param = byName.get(name)
-    const set = param !== undefined && param.source !== 'default' && param.source !== 'unset'
+    const set = param !== undefined && isGiven(param)
     if (!set && !isRequired(facts) && facts.example === undefined) return []
     return [
       { variable, value: (set ? param.shown : null) ?? facts.example ?? '', secret: facts.secret === true },
     ]
   })
+}
+
+/** The variables of secrets that need not be set, and are not. */
+export function unsetSecretsOf(container: Container, given: readonly GivenParam[] = []): readonly string[] {
+  const set = new Set(settingsOf(container, given).map(({ variable }) => variable))
+  return container.params
+    .filter(({ facts, variable }) => facts.secret && !set.has(variable))
+    .map(({ variable }) => variable)
+}
+
+/** A directory that the user mounts into the container. */
+export interface Mount {
+  readonly directory: string
+  /** What it holds, as sentences. */
+  readonly help: string
+  /** Whether it is one of the container, and not a path that was given: without that it does not start. */
+  readonly isVolume: boolean
+}
+
+interface GivenPath {
+  readonly path: string
+  /** Which of the directories to mount would hold it. */
+  readonly directory: string
+  readonly param: NamedParam
+}
+
+/** The volumes from which something is read, and the directories of the paths given outside of them. */
+export function mountsOf(container: Container, given: readonly GivenParam[] = []): readonly Mount[] {
+  const paths = givenPaths(container, given)
+  const unread = container.needs(valuesOf(container, given)).unread ?? []
+  const mounts = new Map(
+    Object.entries(container.volumes).filter(
+      ([volume]) => !unread.includes(volume) || paths.some(({ path }) => isWithin(volume, path)),
+    ),
+  )
+  // A mount inside of a Secret that is mounted cannot be made: the shorter ones first.
+  for (const { directory } of paths.toSorted((a, b) => a.directory.length - b.directory.length)) {
+    const held = [...mounts.keys()].some((mount) => isWithin(mount, directory))
+    if (!held && isMountable(directory)) mounts.set(directory, '')
+  }
+  return [...mounts].map(([directory, help]) => {
+    const held = paths.filter(({ path }) => isWithin(directory, path))
+    const deep = held.some(({ path }) => posix.relative(directory, path).includes('/'))
+    const sentences = [
+      oneLine(help),
+      held.length > 0 ? `Holds ${held.map((path) => heldText(directory, path)).join(', ')}.` : '',
+      deep ? 'A Secret has what is in a folder by items with a path.' : '',
+    ]
+    return {
+      directory,
+      help: sentences.filter((sentence) => sentence !== '').join(' '),
+      isVolume: directory in container.volumes,
+    }
+  })
+}
+
+/** The variables whose path is in no directory that could be mounted. */
+export function unmountedOf(container: Container, given: readonly GivenParam[] = []): ReadonlySet<string> {
+  const mounts = mountsOf(container, given)
+  const lost = givenPaths(container, given).filter(
+    ({ path }) => !mounts.some(({ directory }) => isWithin(directory, path)),
+  )
+  return new Set(lost.map(({ param }) => param.variable))
+}
+
+function givenPaths(container: Container, given: readonly GivenParam[]): readonly GivenPath[] {
+  const byName = new Map(given.filter(isGiven).map((param) => [param.name, param.shown]))
+  return container.params.flatMap((param) => {
+    const shown = param.kind.name === 'path' ? byName.get(param.name) : undefined
+    if (shown === undefined || shown === null) return []
+    const path = posix.normalize(shown).replace(/(?<=.)\/$/, '')
+    return [{ path, directory: param.facts.directory ? path : posix.dirname(path), param }]
+  })
+}
+
+function heldText(directory: string, { path, param }: GivenPath): string {
+  const name = oneLine(posix.relative(directory, path))
+  if (!param.facts.directory) return `${name} (${param.variable})`
+  return name === '' ? `the files of ${param.variable}` : `the files of ${name} (${param.variable})`
+}
+
+const isWithin = (directory: string, path: string): boolean =>
+  path === directory || path.startsWith(`${directory}/`)
+
+/**
+ * What the image has itself would be hidden by a mount, what is relative has no place, and a colon is what separates the
+ * parts of a mount in compose.
+ */
+const isMountable = (directory: string): boolean =>
+  /^\/[^:]*$/.test(directory) &&
+  !/^\/(|app|etc|etc\/ssl|home|opt|root|run|srv|tmp|var)$/.test(directory) &&
+  !/^\/(app|bin|boot|dev|etc\/ssl|lib[0-9a-z]*|proc|sbin|sys|usr)(\/|$)/.test(directory)
+
+/** The values of all parameters; of a secret only what may be shown. */
+export function valuesOf(
+  container: Container,
+  given: readonly GivenParam[] = [],
+): Readonly<Record<string, unknown>> {
+  const byName = new Map(given.map((param) => [param.name, param]))
+  return Object.fromEntries(
+    container.params.map(({ name, kind, facts }) => {
+      const param = byName.get(name)
+      const text = param === undefined ? facts.default : (param.shown ?? undefined)
+      if (facts.secret || text === undefined) return [name, text]
+      return [name, param !== undefined && 'value' in param ? param.value : kind.parse(text)]
+    }),
+  )
 }
 
 /** The program of every image, as it is asked something. */
@@ -50,27 +162,31 @@ export function drainOf(
 /** The image of a container. */
 export const imageOf = (container: Container): string => `outrider/${container.name}`
 
-/** A host port of an address as its user wrote it, or undefined for a Unix socket. */
-export const portOf = (addressText: string): number | undefined =>
-  addressText.startsWith('unix:') ? undefined : Number(addressText.slice(addressText.lastIndexOf(':') + 1))
+export interface Port {
+  readonly name: string
+  readonly port: number
+  /** Only what shares the network of the container reaches it. */
+  readonly isLoopback: boolean
+}
 
-/** The port numbers that a container listens on, with the admin API last. */
-export function portsOf(
-  container: Container,
-  given: readonly GivenParam[] = [],
-): { name: string; port: number }[] {
+/** The ports that a container listens on, with the admin API last. */
+export function portsOf(container: Container, given: readonly GivenParam[] = []): readonly Port[] {
   const params = { ...container.ports, admin: 'admin' }
   return Object.entries(params).flatMap(([name, paramName]) => {
     const param = container.params.find((candidate) => candidate.name === paramName)
     const shown = given.find((candidate) => candidate.name === paramName)?.shown
-    const port = portOf(shown ?? param?.facts.default ?? param?.facts.example ?? 'unix:')
-    return port === undefined ? [] : [{ name, port }]
+    const text = shown ?? param?.facts.default ?? param?.facts.example ?? 'unix:/'
+    const at = address.kind.parse(text)
+    return 'path' in at ? [] : [{ name, port: at.port, isLoopback: isLoopback(at) }]
   })
 }
 
+const isLoopback = (at: Address): boolean =>
+  'host' in at && (/^127\.|^::1$/.test(at.host) || /^(.+\.)?localhost$/i.test(at.host))
+
 /** Quotes a text for YAML where it would not be read back as the same text; JSON leaves some characters that YAML forbids. */
 export const yamlText = (text: string): string =>
-  /^[A-Za-z/][\w./:@,+=-]*[\w/]$/.test(text) && !/^(true|false|yes|no|on|off|null)$/i.test(text)
+  /^([A-Za-z]|\.?\/)[\w./:@,+=-]*[\w/]$/.test(text) && !/^(true|false|yes|no|on|off|null)$/i.test(text)
     ? text
     : JSON.stringify(text).replace(
         /[\u007f-\u009f\u2028\u2029\ufeff]/g,
