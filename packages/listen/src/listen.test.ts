@@ -90,3 +90,21 @@ it('a file that is no socket is refused and left alone', async () => {
   await expect(start({ path })).rejects.toMatchObject({ code: 'EADDRINUSE' })
   expect(existsSync(path)).toBe(true)
 })
+
+it('a thousand clients that come before one is accepted are not turned away', async () => {
+  const program = `
+    import { createServer } from 'node:net'
+    import { listen } from ${JSON.stringify(new URL('listen.ts', import.meta.url).href)}
+    const address = await listen(createServer(), { host: '127.0.0.1', port: 0 })
+    process.stdout.write(String(address.port), () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0))
+  `
+  const child = spawn(process.execPath, ['--input-type=module-typescript', '--eval', program])
+  try {
+    const [port] = await once(child.stdout, 'data')
+    const clients = Array.from({ length: 1_000 }, () => connect({ host: '127.0.0.1', port: Number(port) }))
+    await Promise.all(clients.map((client) => once(client, 'connect')))
+    for (const client of clients) client.destroy()
+  } finally {
+    child.kill('SIGKILL')
+  }
+}, 20_000)

@@ -8,6 +8,10 @@ import { connect, type Server } from 'node:net'
  */
 export type ListenAddress = { host: string; port: number; reusePort?: boolean } | { path: string }
 
+// A thousand clients that come at once, as after a restart, fill Node's 511 before the first is accepted, and whom the
+// system turns away then comes again after a second, three and seven. It lowers this to net.core.somaxconn.
+const BACKLOG = 4_096
+
 /**
  * Starts to accept and gives the actual address. Rejects with the system's error, such as `EADDRINUSE`. A socket
  * file that a dead process has left is replaced; one on which somebody accepts is not, nor is any other file.
@@ -27,7 +31,7 @@ export async function listen(server: Server, address: ListenAddress): Promise<Li
 
 async function listenOnce(server: Server, address: ListenAddress): Promise<void> {
   const listening = once(server, 'listening')
-  server.listen(address)
+  server.listen({ ...address, backlog: BACKLOG })
   await listening
 }
 
