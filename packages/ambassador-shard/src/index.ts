@@ -1,0 +1,7 @@
+export { type ShardAddressOptions, type ShardTls, shardAddress } from './redis/address.ts'
+export { CLIENT_LIMITS, type ClientLimits } from './redis/client-connection.ts'
+export { commandTableMarkdown } from './redis/command-markdown.ts'
+export type { Users } from './redis/local.ts'
+export { type RedisProxy, type RedisProxyOptions, startRedisProxy } from './redis/proxy.ts'
+export { Shard, type ShardAddress, type ShardOptions } from './redis/shard.ts'
+export { Topology } from './redis/topology.ts'

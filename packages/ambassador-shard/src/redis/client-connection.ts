@@ -1,0 +1,605 @@
+import type { Socket } from 'node:net'
+import { CommandReader, encodeError, encodeSimple, type Protocol } from '@outrider/resp'
+import { type Command, commandOf, hasArity, isForeign, lookup, unknownFault } from './command.ts'
+import { KeyList, keysOf } from './command-keys.ts'
+import { CROSSSLOT, FOREIGN_DATABASE, FOREIGN_PATTERNS } from './command-policy.ts'
+import { NO_AUTH } from './command-table.ts'
+import { Join, joinFanOut } from './join.ts'
+import { answerLocally, type LocalHost, type Session } from './local.ts'
+import { Outbox } from './outbox.ts'
+import { Pinned } from './pinned.ts'
+import { NOBODY, type ReplySink } from './reply-sink.ts'
+import { scan } from './scan.ts'
+import type { Shard } from './shard.ts'
+import type { ShardConnection } from './shard-connection.ts'
+import { MadeSlot, PassSlot, type Slot, type SlotOwner } from './slot.ts'
+import { split } from './split.ts'
+import type { Topology } from './topology.ts'
+
+/** What clients may cost. Bytes. */
+export interface ClientLimits {
+  /** Of replies that a client does not read; beyond it, it is dropped. */
+  readonly replyBytes: number
+  /** Of replies in all, and replies, for which a client may wait until it is read no further. */
+  readonly pendingBytes: number
+  readonly pendingReplies: number
+}
+
+export const CLIENT_LIMITS: ClientLimits = {
+  replyBytes: 64 * 1024 * 1024,
+  pendingBytes: 1024 * 1024,
+  pendingReplies: 4_096,
+}
+
+/** What a client needs of the ambassador. */
+export interface ClientHost extends LocalHost {
+  readonly limits: ClientLimits
+  readonly topology: Topology
+  onClose(client: ClientConnection, reason: string): void
+  onCommands(count: number): void
+  /** A key was asked for at a shard; called for a sample of them. */
+  onKey?(shard: Shard, bytes: Buffer, start: number, end: number): void
+}
+
+/** One command as it lies in memory. Offsets of arguments count from `start`. */
+export interface Frame {
+  readonly bytes: Buffer
+  readonly start: number
+  readonly end: number
+  readonly args: CommandReader
+  /** When it came, as `performance.now`. */
+  readonly now: number
+}
+
+const MUTED: SlotOwner = {
+  write: () => undefined,
+  writeOwn: () => undefined,
+  breakOff: () => undefined,
+  advance: () => undefined,
+  held: () => undefined,
+}
+const OK_OVERLOADED = encodeError('ERR max number of clients reached')
+
+/** A client, whose replies come in the order of its commands, whichever shards they are of. */
+export class ClientConnection implements SlotOwner, Session {
+  readonly id: number
+  readonly topologyHost: ClientHost
+  protocol: Protocol = 2
+  user: string | undefined
+  name = ''
+  libName = ''
+  libVersion = ''
+  replies: 'on' | 'off' | 'skip' = 'on'
+  readonly #socket: Socket
+  readonly #host: ClientHost
+  readonly #outbox: Outbox
+  readonly #reader = new CommandReader()
+  readonly #keys = new KeyList()
+  readonly #pinned: Pinned
+  readonly #connected = Date.now()
+  /** Bytes that have not been used: pieces as they came, until so many are there as are known to be needed. */
+  #rest: Buffer[] = []
+  #restBytes = 0
+  #first: Slot | undefined
+  #last: Slot | undefined
+  #slots = 0
+  #heldBytes = 0
+  #paused = false
+  /** Whether the client has said all it has to say. */
+  #ended = false
+  /** Whether nothing more is read, and the connection ends behind the replies that are awaited. */
+  #ending = false
+  #closed = false
+  #lastCommand = ''
+  #commands = 0
+
+  constructor(socket: Socket, id: number, host: ClientHost) {
+    this.#socket = socket
+    this.id = id
+    this.#host = host
+    this.topologyHost = host
+    this.#outbox = new Outbox(socket)
+    this.#pinned = new Pinned(this, host)
+    this.user = host.users.required ? undefined : 'default'
+    this.#reader.authenticated = this.user !== undefined
+    socket.setNoDelay(true)
+    socket.on('data', (bytes: Buffer) => this.#onData(bytes))
+    socket.on('drain', () => this.#resume())
+    socket.on('end', () => this.#end())
+    socket.on('error', () => undefined)
+    socket.on('close', () => this.#onClose('the client has left'))
+  }
+
+  get address(): string {
+    const { remoteAddress, remotePort } = this.#socket
+    return remoteAddress === undefined ? 'unix' : `${remoteAddress.replace(/^::ffff:/, '')}:${remotePort}`
+  }
+
+  /** Whether replies to earlier commands have not come. */
+  get busyBefore(): boolean {
+    return this.#first !== undefined
+  }
+
+  /** Takes no further command before the last one is answered. */
+  holdUntilAnswered(): void {
+    this.#waiting = true
+  }
+
+  /** A message that no command awaits; it may stand between replies, but not in one. */
+  message(bytes: Buffer): void {
+    if (this.#first?.midway) {
+      this.#messages.push(bytes)
+      this.held(bytes.length)
+    } else {
+      this.writeOwn(bytes)
+    }
+  }
+
+  #messages: Buffer[] = []
+
+  /** Whether replies are awaited. */
+  get busy(): boolean {
+    return this.#first !== undefined || this.#pinned.active
+  }
+
+  describe(): string {
+    const age = Math.floor((Date.now() - this.#connected) / 1000)
+    return [
+      ...[`id=${this.id}`, `addr=${this.address}`, `name=${this.name}`, `age=${age}`, 'db=0'],
+      ...[
+        `sub=${this.#pinned.subscriptions}`,
+        `multi=${this.#pinned.queued}`,
+        `obl=${this.#outbox.waitingBytes}`,
+      ],
+      ...[
+        `cmd=${this.#lastCommand === '' ? 'NULL' : this.#lastCommand}`,
+        `user=${this.user ?? '(superuser)'}`,
+      ],
+      ...[`resp=${this.protocol}`, `lib-name=${this.libName}`, `lib-ver=${this.libVersion}`],
+    ].join(' ')
+  }
+
+  destroy(reason: string): void {
+    this.#socket.destroy()
+    this.#onClose(reason)
+  }
+
+  /** Ends it once all that is awaited has come. */
+  drain(): void {
+    this.#ending = true
+    if (this.#first === undefined) this.#close()
+  }
+
+  // --- reading
+
+  #onData(bytes: Buffer): void {
+    if (this.#ending || this.#closed) return
+    if (this.#restBytes === 0 && !this.#paused) {
+      this.#use(bytes)
+      return
+    }
+    this.#rest.push(bytes)
+    this.#restBytes += bytes.length
+    if (this.#paused) return
+    // Copying all of a large argument for each piece of it would cost its square.
+    if (this.#restBytes >= this.#reader.wanted) this.#useRest()
+  }
+
+  #useRest(): void {
+    const [first = Buffer.alloc(0)] = this.#rest
+    const whole = this.#rest.length === 1 ? first : Buffer.concat(this.#rest, this.#restBytes)
+    this.#rest = []
+    this.#restBytes = 0
+    this.#use(whole)
+  }
+
+  /** Uses up what has come, as far as it may. */
+  #use(bytes: Buffer): void {
+    const used = this.#read(bytes)
+    if (this.#closed || this.#ending) return
+    if (used < bytes.length) {
+      // The memory it came in may be much larger, and is gone with it.
+      this.#rest = [used === 0 ? bytes : Buffer.from(bytes.subarray(used))]
+      this.#restBytes = bytes.length - used
+    }
+    if (this.#isFull() || this.#waiting) this.#pause()
+  }
+
+  #isFull(): boolean {
+    const { pendingBytes, pendingReplies } = this.#host.limits
+    return (
+      this.#slots >= pendingReplies ||
+      this.#heldBytes > pendingBytes ||
+      this.#outbox.waitingBytes > pendingBytes
+    )
+  }
+
+  /** Whether the next command waits until the replies to those before it are there. */
+  #waiting = false
+
+  #pause(): void {
+    if (this.#paused) return
+    this.#paused = true
+    this.#socket.pause()
+  }
+
+  /** Goes on with what waits, as soon as there is room. */
+  #resume(): void {
+    if (!this.#paused || this.#closed || this.#isFull()) return
+    if (this.#waiting && this.#first !== undefined) return
+    this.#paused = false
+    this.#waiting = false
+    if (this.#restBytes > 0) this.#useRest()
+    if (this.#paused || this.#closed) return
+    if (this.#ended) this.drain()
+    else this.#socket.resume()
+  }
+
+  /** Gives up to where it was used. */
+  #read(bytes: Buffer): number {
+    const now = performance.now()
+    const reader = this.#reader
+    const { topology } = this.#host
+    const end = bytes.length
+    let at = 0
+    let count = 0
+    // Commands in a row for the same shard go as one piece.
+    let run: Shard | undefined
+    let runStart = 0
+    let runCount = 0
+    while (at < end) {
+      const progress = reader.read(bytes, at, end)
+      if (progress === 'more') break
+      if (progress === 'empty') {
+        if (run !== undefined) this.#pass(run, bytes, runStart, at, runCount, now)
+        run = undefined
+        at += reader.length
+        continue
+      }
+      if (progress === 'fault') {
+        if (run !== undefined) this.#pass(run, bytes, runStart, at, runCount, now)
+        this.#refuse(reader.fault)
+        return end
+      }
+      count += 1
+      const shard = this.#shardOf(bytes, at, topology)
+      if (shard === undefined) {
+        if (run !== undefined) this.#pass(run, bytes, runStart, at, runCount, now)
+        run = undefined
+        if (!this.#handle(bytes, at, now)) {
+          this.#waiting = true
+          count -= 1
+          break
+        }
+        if (this.#ending || this.#closed) return end
+        if (this.#waiting) {
+          at += reader.length
+          break
+        }
+      } else if (shard === run) {
+        runCount += 1
+      } else {
+        if (run !== undefined) this.#pass(run, bytes, runStart, at, runCount, now)
+        run = shard
+        runStart = at
+        runCount = 1
+      }
+      at += reader.length
+    }
+    if (run !== undefined) this.#pass(run, bytes, runStart, at, runCount, now)
+    this.#commands += count
+    this.#host.onCommands(count)
+    return at
+  }
+
+  /** The shard of a command that has one key and nothing special; undefined for every other. */
+  #shardOf(bytes: Buffer, at: number, topology: Topology): Shard | undefined {
+    const reader = this.#reader
+    if (reader.inline || this.user === undefined || this.replies !== 'on' || this.#pinned.active)
+      return undefined
+    const command = lookup(bytes, at + reader.argStart(0), at + reader.argEnd(0))
+    if (command === undefined || command.singleKey === 0 || command.policy.kind !== 'route') return undefined
+    if (command.keys.rule !== 'range' || !hasArity(command, reader.argc)) return undefined
+    const key = command.singleKey
+    return topology.shards[topology.ring.indexOf(bytes, at + reader.argStart(key), at + reader.argEnd(key))]
+  }
+
+  /** Sends commands to a shard, whose replies pass through. */
+  #pass(shard: Shard, bytes: Buffer, start: number, end: number, count: number, now: number): void {
+    const connection = shard.shared(this.protocol, now)
+    shard.counts.requests += count
+    if (connection === undefined) {
+      const error = encodeError(shard.fault(shard.reason))
+      for (let left = count; left > 0; left -= 1) this.answer(error)
+      return
+    }
+    const last = this.#last
+    let slot: PassSlot
+    if (last instanceof PassSlot && last.connection === connection && last.whenDone === undefined) {
+      slot = last
+    } else {
+      slot = new PassSlot(this, shard, connection)
+      this.append(slot)
+    }
+    slot.count += count
+    connection.send(slot, bytes, start, end, count, now)
+  }
+
+  // --- commands that are not just passed
+
+  /** False when it has to wait for the replies to those before it. */
+  #handle(bytes: Buffer, at: number, now: number): boolean {
+    const reader = this.#reader
+    const source = reader.inline ? reader.encoded : bytes
+    const start = reader.inline ? 0 : at
+    const frame: Frame = {
+      bytes: source,
+      start,
+      end: reader.inline ? source.length : at + reader.length,
+      args: reader,
+      now,
+    }
+    if (isForeign(source, start + reader.argStart(0), start + reader.argEnd(0))) {
+      this.destroy('it speaks HTTP')
+      return true
+    }
+    const command = commandOf(reader, source, start)
+    if (this.#pinned.active || command?.policy.kind === 'pinned') return this.#pinned.handle(frame, command)
+    if (command === undefined) {
+      this.fail(unknownFault(reader, source, start))
+      return true
+    }
+    return this.dispatch(frame, command)
+  }
+
+  /** A command that is known, outside of any transaction. */
+  dispatch(frame: Frame, command: Command): boolean {
+    const { args, bytes, start } = frame
+    this.#lastCommand = command.name
+    if (this.user === undefined && (command.flags & NO_AUTH) === 0) {
+      this.fail('NOAUTH Authentication required.')
+      return true
+    }
+    const { policy } = command
+    if (policy.kind === 'refuse') {
+      this.fail(policy.error)
+      return true
+    }
+    const count = keysOf(command, args, bytes, start, this.#keys)
+    if (count < 0) {
+      this.fail(this.#keys.fault)
+      return true
+    }
+    switch (policy.kind) {
+      case 'local':
+        return this.#answerLocally(frame, command)
+      case 'split':
+        split(this, frame, policy.join, this.#keys, command)
+        return true
+      case 'fan-out':
+        if (policy.join === 'scan') scan(this, frame)
+        else this.#fanOut(frame, policy.join)
+        return true
+      case 'keyless':
+        this.#keyless(frame, policy.rule)
+        return true
+      case 'pinned':
+        return this.#pinned.handle(frame, command)
+      case 'route':
+        this.#route(frame, policy.withoutKeys)
+        return true
+    }
+  }
+
+  #route(frame: Frame, withoutKeys: string): void {
+    const { topology } = this.#host
+    const { reach, count } = this.#keys
+    if (reach === 'database') this.fail(FOREIGN_DATABASE)
+    else if (reach === 'patterns' && !topology.isSingle) this.fail(FOREIGN_PATTERNS)
+    else if (count === 0 && !topology.isSingle) this.fail(withoutKeys)
+    else {
+      const shard = this.shardOfKeys(frame)
+      if (shard === undefined) this.fail(CROSSSLOT)
+      else this.forward(frame, shard)
+    }
+  }
+
+  /** The shard that has all keys that were found last; undefined when there is none. */
+  shardOfKeys({ bytes, start, args }: Frame): Shard | undefined {
+    const { topology } = this.#host
+    const { positions, count } = this.#keys
+    let found = count === 0 ? 0 : -1
+    for (let at = 0; at < count; at += 1) {
+      const position = positions[at] ?? 0
+      const index = topology.ring.indexOf(
+        bytes,
+        start + args.argStart(position),
+        start + args.argEnd(position),
+      )
+      if (found >= 0 && index !== found) return undefined
+      found = index
+    }
+    return topology.shards[found]
+  }
+
+  get keys(): KeyList {
+    return this.#keys
+  }
+
+  /** Passes one command to a shard. */
+  forward({ bytes, start, end, now }: Frame, shard: Shard): void {
+    if (this.replies === 'on') {
+      this.#pass(shard, bytes, start, end, 1, now)
+      return
+    }
+    if (this.replies === 'skip') this.replies = 'on'
+    shard.shared(this.protocol, now)?.send(NOBODY, bytes, start, end, 1, now)
+  }
+
+  /** Sends one command, and gives its reply to a sink of its own. */
+  send(shard: Shard, sink: ReplySink, bytes: Buffer, now: number): void {
+    shard.counts.requests += 1
+    const connection: ShardConnection | undefined = shard.shared(this.protocol, now)
+    if (connection === undefined) sink.lost(1, shard.reason)
+    else connection.send(sink, bytes, 0, bytes.length, 1, now)
+  }
+
+  #keyless(frame: Frame, rule: 'any' | 'random' | 'pubsub'): void {
+    const { shards, pubsub } = this.#host.topology
+    const up = shards.filter((shard) => shard.up)
+    const index = rule === 'pubsub' ? -1 : rule === 'any' ? 0 : Math.floor(Math.random() * up.length)
+    const shard = index < 0 ? shards[pubsub] : (up[index] ?? shards[0])
+    if (shard !== undefined) this.forward(frame, shard)
+  }
+
+  #fanOut({ bytes, start, end, now }: Frame, how: Parameters<typeof joinFanOut>[0]): void {
+    const { shards } = this.#host.topology
+    const { protocol } = this
+    const command = Buffer.from(bytes.subarray(start, end))
+    const join = new Join(this.made(), shards.length, (parts) => joinFanOut(how, parts, protocol))
+    for (const [index, shard] of shards.entries()) this.send(shard, join.sink(shard, index), command, now)
+  }
+
+  #answerLocally({ args, bytes, start }: Frame, command: Command): boolean {
+    // It changes how what follows is said, or ends all.
+    const changes = command.name === 'hello' || command.name === 'reset'
+    if (changes && this.#first !== undefined) return false
+    const texts: Buffer[] = []
+    for (let at = 0; at < args.argc; at += 1)
+      texts.push(Buffer.from(bytes.subarray(start + args.argStart(at), start + args.argEnd(at))))
+    const muted = this.replies
+    const { reply, behind } = answerLocally(command, texts, this, this.#host)
+    this.#reader.authenticated = this.user !== undefined
+    if (muted === 'on' && reply.length > 0) this.answer(reply)
+    else if (muted === 'skip' && this.replies === 'skip' && command.name !== 'client|reply')
+      this.replies = 'on'
+    else if (command.name === 'client|reply' && reply.length > 0) this.answer(reply)
+    if (behind === 'reset') this.#reset()
+    else if (behind === 'close') this.drain()
+    return true
+  }
+
+  #reset(): void {
+    this.protocol = 2
+    this.name = ''
+    this.replies = 'on'
+    this.user = this.#host.users.required ? undefined : 'default'
+    this.#reader.authenticated = this.user !== undefined
+  }
+
+  // --- replies
+
+  /** A reply of ours, in its turn. */
+  answer(bytes: Buffer): void {
+    if (this.replies !== 'on') {
+      if (this.replies === 'skip') this.replies = 'on'
+      return
+    }
+    if (this.#first === undefined) this.writeOwn(bytes)
+    else this.append(new MadeSlot(this, bytes))
+  }
+
+  fail(text: string): void {
+    this.answer(Buffer.from(`-${text.replace(/[\r\n]/g, ' ')}\r\n`, 'latin1'))
+  }
+
+  /** The place of a reply that is made later. */
+  made(): MadeSlot {
+    if (this.replies !== 'on') {
+      if (this.replies === 'skip') this.replies = 'on'
+      return new MadeSlot(MUTED)
+    }
+    const slot = new MadeSlot(this)
+    this.append(slot)
+    return slot
+  }
+
+  append(slot: Slot): void {
+    this.#slots += 1
+    if (this.#last === undefined) this.#first = slot
+    else this.#last.next = slot
+    this.#last = slot
+    if (this.#first === slot) slot.first = true
+  }
+
+  write(bytes: Buffer, start: number, end: number): void {
+    if (this.#closed) return
+    this.#outbox.bytes(bytes, start, end)
+    this.#checkWaiting()
+  }
+
+  writeOwn(bytes: Buffer): void {
+    if (this.#closed) return
+    this.#outbox.own(bytes)
+    this.#checkWaiting()
+  }
+
+  #checkWaiting(): void {
+    if (this.#outbox.waitingBytes > this.#host.limits.replyBytes) this.destroy('it does not read its replies')
+  }
+
+  breakOff(reason: string): void {
+    this.destroy(`a reply broke off: ${reason}`)
+  }
+
+  held(bytes: number): void {
+    this.#heldBytes += bytes
+    if (this.#heldBytes > this.#host.limits.replyBytes) this.destroy('it waits for too many replies')
+  }
+
+  advance(): void {
+    if (this.#messages.length > 0) {
+      for (const bytes of this.#messages) {
+        this.held(-bytes.length)
+        this.writeOwn(bytes)
+      }
+      this.#messages = []
+    }
+    let slot = this.#first
+    while (slot?.complete) {
+      this.#slots -= 1
+      const next: Slot | undefined = slot.next
+      slot.next = undefined
+      slot = next
+      this.#first = slot
+      if (slot === undefined) this.#last = undefined
+      else slot.release()
+    }
+    if (slot === undefined && this.#ending) this.#close()
+    else if (this.#paused) this.#resume()
+  }
+
+  // --- the connection
+
+  /** Says what is wrong, behind the replies that are awaited, and closes. */
+  #refuse(fault: string): void {
+    this.answer(encodeError(`ERR ${fault}`))
+    this.drain()
+  }
+
+  #end(): void {
+    this.#ended = true
+    // Half of a command will never be whole.
+    if (!this.#paused) this.drain()
+  }
+
+  #close(): void {
+    this.#pinned.leave('the client has ended')
+    this.#outbox.flush()
+    this.#socket.end()
+    this.#socket.once('finish', () => this.#socket.destroySoon())
+  }
+
+  #onClose(reason: string): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#rest = []
+    this.#restBytes = 0
+    this.#pinned.leave(reason)
+    this.#host.onClose(this, reason)
+  }
+}
+
+/** Said to a client that is one too many. */
+export const TOO_MANY = OK_OVERLOADED
+export const QUEUED = encodeSimple('QUEUED')

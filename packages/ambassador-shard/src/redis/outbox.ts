@@ -1,0 +1,87 @@
+import type { Socket } from 'node:net'
+import { PAGE_BYTES, Page } from './page.ts'
+
+/** Larger pieces are copied on their own: a page would not hold them. */
+const LARGE = PAGE_BYTES / 2
+
+// One system call for each socket and turn of the event loop, however many commands or replies it carries.
+let waiting: Outbox[] = []
+let flushing: Outbox[] = []
+
+function flushWaiting(): void {
+  const boxes = waiting
+  waiting = flushing
+  flushing = boxes
+  for (const box of boxes) box.flush()
+  boxes.length = 0
+}
+
+/** Joins what one turn of the event loop writes to a socket. */
+export class Outbox {
+  readonly #socket: Socket
+  #page: Page | undefined
+  #length = 0
+  #waits = false
+
+  constructor(socket: Socket) {
+    this.#socket = socket
+  }
+
+  /** Bytes that are not with the system yet. */
+  get waitingBytes(): number {
+    return this.#length + this.#socket.writableLength
+  }
+
+  /** Copies bytes; they go out at the end of this turn. */
+  bytes(bytes: Buffer, start: number, end: number): void {
+    const size = end - start
+    if (size > PAGE_BYTES - this.#length) {
+      this.#flushPage()
+      if (size > LARGE) {
+        this.#socket.write(Buffer.from(bytes.subarray(start, end)))
+        return
+      }
+    }
+    this.#page ??= Page.take()
+    bytes.copy(this.#page.memory, this.#length, start, end)
+    this.#length += size
+    this.#await()
+  }
+
+  /** Takes bytes over, which nobody may change any more. */
+  own(bytes: Buffer): void {
+    if (bytes.length <= LARGE) {
+      this.bytes(bytes, 0, bytes.length)
+      return
+    }
+    this.#flushPage()
+    this.#socket.write(bytes)
+  }
+
+  /** Latin-1, shorter than half a page. */
+  text(text: string): void {
+    if (text.length > PAGE_BYTES - this.#length) this.#flushPage()
+    this.#page ??= Page.take()
+    this.#length += this.#page.memory.write(text, this.#length, 'latin1')
+    this.#await()
+  }
+
+  flush(): void {
+    this.#waits = false
+    this.#flushPage()
+  }
+
+  #await(): void {
+    if (this.#waits) return
+    this.#waits = true
+    if (waiting.push(this) === 1) setImmediate(flushWaiting)
+  }
+
+  #flushPage(): void {
+    const page = this.#page
+    if (page === undefined) return
+    this.#page = undefined
+    this.#socket.write(page.memory.subarray(0, this.#length), page.release)
+    this.#length = 0
+  }
+}

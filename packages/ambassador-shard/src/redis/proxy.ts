@@ -1,0 +1,156 @@
+import { createServer, type Server, type Socket } from 'node:net'
+import { type ListenAddress, listen } from '@outrider/listen'
+import {
+  CLIENT_LIMITS,
+  ClientConnection,
+  type ClientHost,
+  type ClientLimits,
+  TOO_MANY,
+} from './client-connection.ts'
+import type { KillFilter, Session, Users } from './local.ts'
+import type { Topology } from './topology.ts'
+
+export interface RedisProxyOptions {
+  readonly listen: ListenAddress
+  readonly topology: Topology
+  /** Everybody is let in without. */
+  readonly users?: Users
+  readonly limits?: Partial<ClientLimits>
+  /** Clients at the same time; more are told so and closed. */
+  readonly clients?: number
+  /** Called for each client that is gone. */
+  readonly onClientClose?: (address: string, reason: string) => void
+}
+
+export interface RedisProxy extends AsyncDisposable {
+  /** Where it listens, the port filled in. */
+  readonly address: ListenAddress
+  readonly clients: number
+  /** Commands that have come. */
+  readonly commands: number
+  readonly topology: Topology
+  /** Places the keys of commands that come from now on elsewhere. Shards that are no longer in use are closed later. */
+  useTopology(topology: Topology): void
+  /** Accepts nobody and nothing more; resolves when all that was asked is answered. */
+  drain(): Promise<void>
+}
+
+const EVERYBODY: Users = { required: false, check: () => true }
+const TICK_MS = 50
+
+/** Rejects with the system's error when it cannot listen. */
+export async function startRedisProxy(options: RedisProxyOptions): Promise<RedisProxy> {
+  const proxy = new ShardProxy(options)
+  await proxy.listen()
+  return proxy
+}
+
+class ShardProxy implements RedisProxy, ClientHost {
+  address: ListenAddress
+  readonly users: Users
+  readonly limits: ClientLimits
+  topology: Topology
+  commands = 0
+  readonly #options: RedisProxyOptions
+  readonly #server: Server
+  readonly #clients = new Set<ClientConnection>()
+  readonly #most: number
+  #nextId = 1
+  readonly #timer: NodeJS.Timeout
+  #gone: Promise<void> | undefined
+  readonly #waiting: (() => void)[] = []
+
+  constructor(options: RedisProxyOptions) {
+    this.#options = options
+    this.address = options.listen
+    this.topology = options.topology
+    this.users = options.users ?? EVERYBODY
+    this.limits = { ...CLIENT_LIMITS, ...options.limits }
+    this.#most = options.clients ?? 10_000
+    this.#server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) =>
+      this.#accept(socket),
+    )
+    this.#timer = setInterval(() => this.#tick(), TICK_MS).unref()
+  }
+
+  async listen(): Promise<void> {
+    this.address = await listen(this.#server, this.#options.listen)
+    this.#server.on('error', () => undefined)
+  }
+
+  get clients(): number {
+    return this.#clients.size
+  }
+
+  useTopology(topology: Topology): void {
+    this.topology = topology
+  }
+
+  sessions(): Iterable<Session> {
+    return this.#clients
+  }
+
+  kill({ id, address, skipMe }: KillFilter, self: Session): number {
+    let count = 0
+    for (const client of [...this.#clients]) {
+      if (id !== undefined && client.id !== id) continue
+      if (address !== undefined && client.address !== address) continue
+      if (skipMe && client === self) continue
+      count += 1
+      // Its own end is told to it first.
+      if (client === self) setImmediate(() => client.destroy('it was killed'))
+      else client.destroy('it was killed')
+    }
+    return count
+  }
+
+  onClose(client: ClientConnection, reason: string): void {
+    this.#clients.delete(client)
+    this.#options.onClientClose?.(client.address, reason)
+    if (this.#clients.size === 0) for (const resolve of this.#waiting.splice(0)) resolve()
+  }
+
+  onCommands(count: number): void {
+    this.commands += count
+  }
+
+  drain(): Promise<void> {
+    const gone = this.#stop()
+    for (const client of this.#clients) client.drain()
+    return gone
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const gone = this.#stop()
+    for (const client of [...this.#clients]) client.destroy('the ambassador is closed')
+    await gone
+    clearInterval(this.#timer)
+    for (const shard of this.topology.shards) shard.close('the ambassador is closed')
+  }
+
+  #stop(): Promise<void> {
+    this.#gone ??= this.#untilGone()
+    return this.#gone
+  }
+
+  async #untilGone(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    if (this.#clients.size > 0) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    await closed
+  }
+
+  #accept(socket: Socket): void {
+    if (this.#clients.size >= this.#most) {
+      socket.on('error', () => undefined)
+      socket.end(TOO_MANY)
+      return
+    }
+    this.#clients.add(new ClientConnection(socket, this.#nextId, this))
+    this.#nextId += 1
+  }
+
+  #tick(): void {
+    const now = performance.now()
+    for (const shard of this.topology.shards) shard.tick(now)
+  }
+}

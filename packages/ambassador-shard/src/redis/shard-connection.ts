@@ -1,0 +1,276 @@
+import type { Socket } from 'node:net'
+import { encodeCommand, type Protocol, ReplyScanner } from '@outrider/resp'
+import { Outbox } from './outbox.ts'
+import { NOBODY, type ReplySink } from './reply-sink.ts'
+import type { ShardAddress } from './shard.ts'
+
+/** Replies that are awaited in a row by the same sink. */
+class Awaited {
+  sink: ReplySink = NOBODY
+  count = 0
+  since = 0
+  next: Awaited | undefined
+}
+
+// The most that wait at once in a row of turns; an object for each command would cost as much as its parsing.
+const KEPT_MOST = 4_096
+const unused: Awaited[] = []
+
+/** Of a connection that one client has for itself. */
+export interface Owner {
+  onClose(reason: string): void
+  /** What nobody has asked for (RESP3). */
+  onPush(bytes: Buffer): void
+  /** Who gets replies to nothing, as messages are in RESP2. */
+  readonly unasked: ReplySink
+  /** Whether replies may take as long as they like. */
+  readonly timeless: boolean
+}
+
+export interface ShardConnectionOptions {
+  readonly address: ShardAddress
+  readonly protocol: Protocol
+  readonly connectTimeoutMs: number
+  /** Of each command; then its reply is given up, and the connection when nothing at all comes. */
+  readonly timeoutMs: number
+  /** It answers. */
+  onReady(connection: ShardConnection): void
+  /** It is gone. @param reason for the log */
+  onClose(connection: ShardConnection, reason: string): void
+  /** Replies have come, that were awaited for so long. */
+  onReplies(count: number, milliseconds: number): void
+}
+
+/** One connection to a shard, on which the commands of many clients follow each other without waiting. */
+export class ShardConnection {
+  readonly protocol: Protocol
+  /** Who has it for himself. */
+  owner: Owner | undefined
+  readonly #options: ShardConnectionOptions
+  readonly #socket: Socket
+  readonly #outbox: Outbox
+  readonly #scanner = new ReplyScanner()
+  #first: Awaited | undefined
+  #last: Awaited | undefined
+  #state: 'connecting' | 'ready' | 'closed' = 'connecting'
+  readonly #opened = performance.now()
+  /** When bytes have come last. */
+  #heard = 0
+  /** Replies that are awaited. */
+  #awaited = 0
+  #push: Buffer[] | undefined
+  #reason = ''
+
+  constructor(options: ShardConnectionOptions) {
+    this.#options = options
+    this.protocol = options.protocol
+    this.#socket = options.address.connect()
+    this.#outbox = new Outbox(this.#socket)
+    this.#greet()
+    this.#watch()
+  }
+
+  get closed(): boolean {
+    return this.#state === 'closed'
+  }
+
+  /** Replies that are awaited. */
+  get inFlight(): number {
+    return this.#awaited
+  }
+
+  get waitingBytes(): number {
+    return this.#outbox.waitingBytes
+  }
+
+  /**
+   * Sends whole commands, which `sink` awaits so many replies for.
+   * @param now as `performance.now`, of the moment they came
+   */
+  send(sink: ReplySink, bytes: Buffer, start: number, end: number, count: number, now: number): void {
+    this.#outbox.bytes(bytes, start, end)
+    this.#await(sink, count, now)
+  }
+
+  #await(sink: ReplySink, count: number, now: number): void {
+    this.#awaited += count
+    const last = this.#last
+    if (last !== undefined && last.sink === sink) {
+      last.count += count
+      return
+    }
+    const awaited = unused.pop() ?? new Awaited()
+    awaited.sink = sink
+    awaited.count = count
+    awaited.since = now
+    if (last === undefined) this.#first = awaited
+    else last.next = awaited
+    this.#last = awaited
+  }
+
+  #shift(awaited: Awaited): void {
+    this.#first = awaited.next
+    if (this.#first === undefined) this.#last = undefined
+    awaited.next = undefined
+    awaited.sink = NOBODY
+    if (unused.length < KEPT_MOST) unused.push(awaited)
+  }
+
+  destroy(reason: string): void {
+    if (this.#reason === '') this.#reason = reason
+    this.#socket.destroy()
+    this.#lose()
+  }
+
+  /** Gives up what is overdue; called every now and then. */
+  tick(now: number): void {
+    const { connectTimeoutMs, timeoutMs } = this.#options
+    if (this.#state === 'connecting') {
+      if (now - this.#opened > connectTimeoutMs) this.destroy(`no connection within ${connectTimeoutMs} ms`)
+      return
+    }
+    const overdue = now - timeoutMs
+    const first = this.#first
+    if (first === undefined || first.since > overdue || this.owner?.timeless) return
+    for (let awaited: Awaited | undefined = first; awaited !== undefined; awaited = awaited.next) {
+      if (awaited.since > overdue) break
+      const { sink } = awaited
+      if (sink === NOBODY) continue
+      // Its reply may still come, and must not be taken for that of the next one.
+      awaited.sink = NOBODY
+      sink.lost(awaited.count, `no answer within ${timeoutMs} ms`)
+    }
+    // It does not even answer others.
+    if (now - Math.max(this.#heard, first.since) > 2 * timeoutMs)
+      this.destroy(`silent for ${2 * timeoutMs} ms`)
+  }
+
+  #greet(): void {
+    const { username, password } = this.#options.address
+    const auth = password === undefined ? [] : [username ?? 'default', password]
+    if (this.protocol === 3) this.#say('HELLO', '3', ...(auth.length > 0 ? ['AUTH', ...auth] : []))
+    else if (auth.length > 0) this.#say('AUTH', ...(username === undefined ? auth.slice(1) : auth))
+    // Its answer shows that somebody speaks Redis there.
+    this.#say('PING')
+    this.#await(this.#greeting, this.protocol === 3 || auth.length > 0 ? 2 : 1, this.#opened)
+  }
+
+  #say(...args: string[]): void {
+    this.#outbox.own(encodeCommand(args))
+  }
+
+  #greeted = 0
+  readonly #greeting: ReplySink = {
+    reply: (bytes, start, end, ended) => {
+      const text = bytes.toString('latin1', start, Math.min(end, start + 200))
+      const refusal = /^-([^\r\n]*)/.exec(text) ?? /\r\n-([^\r\n]*)\r\n$/.exec(text)
+      if (refusal !== null) {
+        this.destroy(refusal[1] ?? '')
+        return
+      }
+      this.#greeted += ended
+      if (this.#first?.sink !== this.#greeting || this.#first.count > ended) return
+      this.#state = 'ready'
+      this.#options.onReady(this)
+    },
+    lost: () => undefined,
+  }
+
+  #watch(): void {
+    const socket = this.#socket
+    socket.setNoDelay(true)
+    socket.on('data', (bytes: Buffer) => this.#read(bytes))
+    socket.on('error', (error) => {
+      if (this.#reason === '') this.#reason = error.message
+    })
+    socket.on('end', () => this.destroy('the shard has closed the connection'))
+    socket.on('close', () => this.#lose())
+  }
+
+  #read(bytes: Buffer): void {
+    const now = performance.now()
+    this.#heard = now
+    const scanner = this.#scanner
+    const { length } = bytes
+    let at = 0
+    /** Begin of what the first sink has not been given, and how many of its replies end in it. */
+    let from = 0
+    let ended = 0
+    while (at < length) {
+      const next = scanner.scan(bytes, at, length)
+      if (scanner.push && this.#state !== 'closed') {
+        if (ended > 0) {
+          this.#give(bytes, from, at, ended, now)
+          ended = 0
+        }
+        this.#takePush(bytes, at, next < 0 ? length : next, next >= 0)
+        if (next < 0) return
+        at = next
+        from = next
+        continue
+      }
+      const first = this.#first
+      const unasked = this.owner?.unasked
+      if (scanner.fault !== '' || (first === undefined && unasked === undefined)) {
+        this.destroy(scanner.fault === '' ? 'it answered what nobody asked' : `malformed: ${scanner.fault}`)
+        return
+      }
+      if (first === undefined) {
+        unasked?.reply(bytes, at, next < 0 ? length : next, next < 0 ? 0 : 1)
+        if (next < 0 || this.closed) return
+        at = next
+        from = next
+        continue
+      }
+      if (next < 0) break
+      at = next
+      ended += 1
+      if (ended === first.count) {
+        this.#give(bytes, from, at, ended, now)
+        if (this.#state === 'closed') return
+        from = at
+        ended = 0
+      }
+    }
+    if (ended > 0) this.#give(bytes, from, at, ended, now)
+    // Apart, so that whoever is given it knows that a reply has begun.
+    if (at < length && this.#first !== undefined) this.#give(bytes, at, length, 0, now)
+  }
+
+  #give(bytes: Buffer, start: number, end: number, ended: number, now: number): void {
+    const first = this.#first
+    if (first === undefined) return
+    const { sink } = first
+    if (ended > 0) {
+      this.#awaited -= ended
+      if (sink !== NOBODY && sink !== this.#greeting) this.#options.onReplies(ended, now - first.since)
+    }
+    sink.reply(bytes, start, end, ended)
+    if (this.#state === 'closed') return
+    first.count -= ended
+    if (first.count === 0) this.#shift(first)
+  }
+
+  #takePush(bytes: Buffer, start: number, end: number, complete: boolean): void {
+    const piece = Buffer.from(bytes.subarray(start, end))
+    this.#push ??= []
+    this.#push.push(piece)
+    if (!complete) return
+    const whole = this.#push.length === 1 ? piece : Buffer.concat(this.#push)
+    this.#push = undefined
+    this.owner?.onPush(whole)
+  }
+
+  #lose(): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    const reason = this.#reason === '' ? 'the connection was closed' : this.#reason
+    this.#options.onClose(this, reason)
+    for (let first = this.#first; first !== undefined; first = this.#first) {
+      const { sink, count } = first
+      this.#shift(first)
+      sink.lost(count, reason)
+    }
+    this.#awaited = 0
+  }
+}
