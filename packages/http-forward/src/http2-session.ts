@@ -17,6 +17,11 @@ export interface SessionOptions extends Omit<ClientOptions, 'onClose'> {
   onClose(session: ClientSession): void
 }
 
+/** How often a client with streams open is asked whether it is there. */
+const PROBE_MS = 15_000
+/** Windows in which one to whom bytes of responses wait may take none: of a large piece only the end shows. */
+const SLOW_WINDOWS = 3
+
 /** A connection may have so large a part of the streams that are free. */
 const SHARE = 8
 
@@ -46,6 +51,8 @@ export class ClientSession implements Expiring, StreamHost {
   #pinging = false
   /** Bytes the client had taken when that was looked at last. */
   #takenBefore = 0
+  /** When they had last become more. */
+  #takenAt = 0
   #windowEnd = 0
   #streamsInWindow = 0
   #resets = 0
@@ -116,7 +123,7 @@ export class ClientSession implements Expiring, StreamHost {
     this.#requests += 1
     this.#startWindow()
     this.#streamsInWindow += 1
-    if (this.#streams.size === 0) this.deadline = this.deadlines.in(limits.stallMs)
+    if (this.#streams.size === 0) this.deadline = this.deadlines.in(Math.min(limits.stallMs, PROBE_MS))
     const served = new ClientStream(stream, this)
     this.#streams.add(served)
     this.context.streams += 1
@@ -151,11 +158,14 @@ export class ClientSession implements Expiring, StreamHost {
 
   // After a write of its own frames that has failed, node:http2 reads no more and tells nobody.
   #probe(): void {
+    const { stallMs } = this.context.limits
+    const { now } = this.deadlines
     const taken = this.bytesTaken
-    // The answer to a PING may wait behind megabytes of a response that a slow client is taking.
-    const still = taken === this.#takenBefore
+    if (taken !== this.#takenBefore) this.#takenAt = now
     this.#takenBefore = taken
-    if (this.#session.destroyed || (this.#pinging && still)) {
+    // The answer may wait behind megabytes of a response that a slow client is taking.
+    const patience = this.#hasWaiting() ? SLOW_WINDOWS * stallMs : 0
+    if (this.#session.destroyed || (this.#pinging && now - this.#takenAt > patience)) {
       this.destroy()
       return
     }
@@ -165,7 +175,12 @@ export class ClientSession implements Expiring, StreamHost {
         this.#pinging = false
       })
     }
-    this.deadline = this.deadlines.in(this.context.limits.stallMs)
+    this.deadline = this.deadlines.in(Math.min(stallMs, PROBE_MS))
+  }
+
+  #hasWaiting(): boolean {
+    for (const stream of this.#streams) if (stream.waits) return true
+    return false
   }
 
   onReset(): void {

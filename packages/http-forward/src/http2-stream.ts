@@ -128,6 +128,11 @@ export class ClientStream implements Downstream, Expiring {
     exchange.flushRequest()
   }
 
+  /** Whether the client has yet to take what was written. */
+  get waits(): boolean {
+    return this.#stream.bufferSize > 0
+  }
+
   /** Gives the request up, such as for a connection that is closed. */
   refuseStream(): void {
     this.#over = true
