@@ -15,6 +15,8 @@ const warmUpMs = 30_000
 const atATime = 48
 /** For the last of them to leave. */
 const patienceMs = 10_000
+/** The idle timeout of the sidecar, and what it waits for a goodbye. */
+const idleMs = 85_000
 /** Of a hundred connections a second. */
 const perHour = 360_000
 
@@ -43,6 +45,8 @@ export async function comeAndGo(setting: Omit<Setting, 'port'>, minutes: number)
   const connections = crowd.gone - warmedUp
   await crowd.disperse()
   await client[Symbol.asyncDispose]()
+  // What node:http2 does not notice is gone when the idle timeout is over.
+  await delay(idleMs)
   const descriptors = await served.settledDescriptors(descriptorsBefore)
   const open = await served.openConnections()
   const after = await settledMemory(served.group)
