@@ -138,7 +138,8 @@ describe('commands of several keys', () => {
     const [good, bad, other] = [world.keyOn(0), world.keyOn(1), world.keyOn(2)]
     await client.ask('MSET', good, 'a', other, 'c')
     const [, broken] = shards
-    if (broken !== undefined) broken.behaviour = ([name]) => (name === 'PING' ? '+PONG\r\n' : '-LOADING not yet\r\n')
+    if (broken !== undefined)
+      broken.behaviour = ([name]) => (name === 'PING' ? '+PONG\r\n' : '-LOADING not yet\r\n')
     expect(await client.ask('MGET', good, bad, other)).toBe(
       '*3\r\n$1\r\na\r\n-LOADING not yet\r\n$1\r\nc\r\n',
     )
