@@ -174,13 +174,17 @@ export class ClientConnection implements SlotOwner, Session {
 
   #onData(bytes: Buffer): void {
     if (this.#ending || this.#closed) return
-    if (this.#restBytes === 0 && !this.#paused) {
+    if (this.#restBytes === 0 && !this.#stopped) {
       this.#use(bytes)
       return
     }
     this.#rest.push(bytes)
     this.#restBytes += bytes.length
-    if (this.#paused) return
+    if (this.#stopped) {
+      // It is read as long as possible, because only then it shows that a client has left.
+      if (this.#restBytes > this.#host.limits.pendingBytes) this.#pause()
+      return
+    }
     // Copying all of a large argument for each piece of it would cost its square.
     if (this.#restBytes >= this.#reader.wanted) this.#useRest()
   }
@@ -202,7 +206,26 @@ export class ClientConnection implements SlotOwner, Session {
       this.#rest = [used === 0 ? bytes : Buffer.from(bytes.subarray(used))]
       this.#restBytes = bytes.length - used
     }
-    if (this.#isFull() || this.#waiting) this.#pause()
+    if (this.#isFull()) {
+      this.#stopped = true
+      this.#pause()
+    } else if (this.#waiting || this.#holding) this.#stopped = true
+  }
+
+  /** Whether what comes is kept for later. */
+  #stopped = false
+  /** Whether something that is not among the replies is awaited before the next command. */
+  #holding = false
+
+  /** Takes no further command before `release`. */
+  hold(): void {
+    this.#holding = true
+  }
+
+  release(): void {
+    if (!this.#holding) return
+    this.#holding = false
+    this.#resume()
   }
 
   #isFull(): boolean {
@@ -225,14 +248,18 @@ export class ClientConnection implements SlotOwner, Session {
 
   /** Goes on with what waits, as soon as there is room. */
   #resume(): void {
-    if (!this.#paused || this.#closed || this.#isFull()) return
+    if (!this.#stopped || this.#closed || this.#holding || this.#isFull()) return
     if (this.#waiting && this.#first !== undefined) return
-    this.#paused = false
+    this.#stopped = false
     this.#waiting = false
     if (this.#restBytes > 0) this.#useRest()
-    if (this.#paused || this.#closed) return
-    if (this.#ended) this.drain()
-    else this.#socket.resume()
+    if (this.#stopped || this.#closed) return
+    if (this.#ended) {
+      this.drain()
+    } else if (this.#paused) {
+      this.#paused = false
+      this.#socket.resume()
+    }
   }
 
   /** Gives up to where it was used. */
@@ -272,7 +299,7 @@ export class ClientConnection implements SlotOwner, Session {
           break
         }
         if (this.#ending || this.#closed) return end
-        if (this.#waiting) {
+        if (this.#waiting || this.#holding) {
           at += reader.length
           break
         }
@@ -566,7 +593,7 @@ export class ClientConnection implements SlotOwner, Session {
       else slot.release()
     }
     if (slot === undefined && this.#ending) this.#close()
-    else if (this.#paused) this.#resume()
+    else if (this.#stopped) this.#resume()
   }
 
   // --- the connection
@@ -580,7 +607,9 @@ export class ClientConnection implements SlotOwner, Session {
   #end(): void {
     this.#ended = true
     // Half of a command will never be whole.
-    if (!this.#paused) this.drain()
+    if (!this.#stopped) this.drain()
+    // Whoever waits for a key would take it for a client that is gone.
+    else if (this.#pinned.waits) this.destroy('the client has left')
   }
 
   #close(): void {

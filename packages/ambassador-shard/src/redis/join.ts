@@ -134,6 +134,8 @@ export function joinFanOut(
   parts: readonly Part[],
   protocol: Protocol,
 ): Buffer {
+  const [only] = parts
+  if (only !== undefined && parts.length === 1) return only.bytes
   switch (join) {
     case 'sum':
       return combine(parts, sum)
@@ -225,7 +227,7 @@ function sumPairs(values: readonly Reply[]): Buffer {
       (sofar, value) => sofar + integer(elementsOf(value)[2 * at + 1] ?? NOTHING),
       0n,
     )
-    pieces.push(encodeBulk(textOf(name)), encodeInteger(total))
+    pieces.push(encodeBulk('bytes' in name ? name.bytes : ''), encodeInteger(total))
   }
   return Buffer.concat(pieces)
 }

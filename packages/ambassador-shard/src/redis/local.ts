@@ -107,7 +107,7 @@ export function answerLocally(
     case 'client|getname':
       return { reply: session.name === '' ? encodeNull(session.protocol) : encodeBulk(session.name) }
     case 'client|setname':
-      return setName(text(1), session)
+      return setName(text(2), session)
     case 'client|setinfo':
       return setInfo(text(2).toLowerCase(), text(3), session)
     case 'client|info':
@@ -126,7 +126,7 @@ export function answerLocally(
           ...[
             encodeMapHeader(3, session.protocol),
             encodeBulk('flags'),
-            encodeArrayHeader(1),
+            Buffer.from(session.protocol === 3 ? '~1\r\n' : '*1\r\n'),
             encodeBulk('off'),
           ],
           ...[encodeBulk('redirect'), encodeInteger(-1), encodeBulk('prefixes'), encodeArrayHeader(0)],

@@ -1,4 +1,12 @@
-import { elements, encodeCommand, encodeNull, encodeSimple, type Reply, readReply } from '@outrider/resp'
+import {
+  elements,
+  encodeCommand,
+  encodeNull,
+  encodeSimple,
+  type Reply,
+  ReplyScanner,
+  readReply,
+} from '@outrider/resp'
 import { type ClientConnection, type ClientHost, type Frame, QUEUED } from './client-connection.ts'
 import { arityFault, type Command, hasArity, unknownFault } from './command.ts'
 import { KeyList, keysOf } from './command-keys.ts'
@@ -13,7 +21,7 @@ import { NO_AUTH } from './command-table.ts'
 import { NOBODY, type ReplySink } from './reply-sink.ts'
 import type { Shard } from './shard.ts'
 import type { ShardConnection } from './shard-connection.ts'
-import { PassSlot } from './slot.ts'
+import { PassSlot, type SlotOwner } from './slot.ts'
 
 /**
  * - `none`: the client shares its connections with others
@@ -31,6 +39,8 @@ const IN_SUBSCRIBED: ReadonlySet<string> = new Set([
   ...['subscribe', 'unsubscribe', 'psubscribe', 'punsubscribe', 'ssubscribe', 'sunsubscribe'],
   ...['ping', 'quit', 'reset'],
 ])
+
+const IN_TRANSACTION: ReadonlySet<string> = new Set(['ping', 'echo', 'time'])
 
 /** The connection to a shard that a client has for itself: for a transaction, for waiting, for messages. */
 export class Pinned {
@@ -58,6 +68,11 @@ export class Pinned {
     return this.#mode !== 'none'
   }
 
+  /** Whether it waits for a key, as BLPOP does. */
+  get waits(): boolean {
+    return this.#mode === 'none' && this.#connection !== undefined
+  }
+
   get subscriptions(): number {
     return this.#subscriptions
   }
@@ -75,6 +90,7 @@ export class Pinned {
     this.#earlyBytes = 0
     this.#queued = 0
     this.#subscriptions = 0
+    this.#confirming = 0
     const [connection, shard] = [this.#connection, this.#shard]
     this.#connection = undefined
     this.#shard = undefined
@@ -158,7 +174,13 @@ export class Pinned {
   /** What goes to the watched shard follows the WATCH on its connection, or it could overtake it. */
   #whileWatching(frame: Frame, command: Command): boolean {
     const client = this.#client
-    if (command.policy.kind === 'route') {
+    if (command.name === 'reset') {
+      if (client.busyBefore) return false
+      this.leave(command.title)
+      return client.dispatch(frame, command)
+    }
+    if (!client.busyBefore) this.#elsewhere = false
+    if (command.policy.kind === 'route' && !this.#elsewhere) {
       const count = keysOf(command, frame.args, frame.bytes, frame.start, this.#keys)
       if (count > 0 && this.#keys.reach === 'keys') {
         const shard = this.#placeOf(frame)
@@ -170,28 +192,46 @@ export class Pinned {
     }
     // Another connection: neither may overtake the other.
     if (client.busyBefore) return false
+    this.#elsewhere = true
     return client.dispatch(frame, command)
   }
+
+  /** Whether replies may be awaited of other connections while it watches. */
+  #elsewhere = false
 
   #queue(frame: Frame, command: Command | undefined): boolean {
     const client = this.#client
     if (command === undefined) return this.#refuse(unknownFault(frame.args, frame.bytes, frame.start))
+    if (!hasArity(command, frame.args.argc)) {
+      if (command.name !== 'exec') return this.#refuse(arityFault(command))
+      // Redis gives up a transaction whose EXEC it refuses.
+      if (client.busyBefore) return false
+      this.leave('EXEC was refused')
+      client.fail(arityFault(command))
+      return true
+    }
     switch (command.name) {
       case 'exec':
         return this.#exec()
       case 'discard':
+        // The replies to what was queued come on the connection that is given up.
+        if (client.busyBefore) return false
         this.#connection?.send(NOBODY, DISCARD, 0, DISCARD.length, 1, frame.now)
         this.leave('DISCARD')
         client.answer(OK)
         return true
       case 'multi':
-        return this.#refuse('ERR MULTI calls can not be nested')
+        // As in Redis, the transaction goes on behind these two.
+        client.fail('ERR MULTI calls can not be nested')
+        return true
       case 'watch':
-        return this.#refuse('ERR WATCH inside MULTI is not allowed')
+        client.fail('ERR WATCH inside MULTI is not allowed')
+        return true
       case 'unwatch':
         return this.#hold(frame)
       case 'quit':
       case 'reset':
+        if (client.busyBefore) return false
         this.leave(command.title)
         return client.dispatch(frame, command)
     }
@@ -201,7 +241,14 @@ export class Pinned {
     if (count < 0) return this.#refuse(this.#keys.fault)
     if (policy.kind === 'pinned' && policy.to !== 'keys')
       return this.#refuse(`ERR ${command.title} is not allowed in transactions`)
+    // At the shard these would change the connection, which goes on to serve others, or tell of it.
+    if (policy.kind === 'local' && !IN_TRANSACTION.has(command.name))
+      return this.#refuse(`ERR ${command.title} is not allowed in transactions`)
     const { isSingle } = this.#host.topology
+    if (policy.kind === 'keyless' && policy.rule === 'pubsub' && !isSingle)
+      return this.#refuse(
+        `ERR ${command.title} goes to the shard of all channels, a transaction to that of its keys; send it outside of MULTI`,
+      )
     if (policy.kind === 'fan-out' && !isSingle)
       return this.#refuse(
         `ERR ${command.title} asks every shard, a transaction has one; send it outside of MULTI`,
@@ -271,6 +318,8 @@ export class Pinned {
     this.#begin(shard, now)
     const exec = encodeCommand(['EXEC'])
     this.#passBytes(exec, shard, now, () => this.leave('EXEC', true))
+    // What follows is no part of the transaction, and may be for another shard.
+    if (client.busyBefore) client.holdUntilAnswered()
     return true
   }
 
@@ -338,23 +387,29 @@ export class Pinned {
       this.#acquire(shard, true)
       this.#mode = 'subscribed'
     }
-    this.#say(frame)
+    this.#say(frame, true)
     return true
   }
 
   #whileSubscribed(frame: Frame, command: Command | undefined): boolean {
     const client = this.#client
-    if (command === undefined || !IN_SUBSCRIBED.has(command.name)) {
-      // RESP3 tells messages from replies, so that commands may go on.
-      if (client.protocol === 3 && command !== undefined) return client.dispatch(frame, command)
-      const name = command?.name ?? 'unknown'
-      client.fail(
-        `ERR Can't execute '${name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context`,
-      )
+    if (command === undefined) {
+      client.fail(unknownFault(frame.args, frame.bytes, frame.start))
       return true
     }
     if (!hasArity(command, frame.args.argc)) {
       client.fail(arityFault(command))
+      return true
+    }
+    if (!IN_SUBSCRIBED.has(command.name)) {
+      // RESP3 tells messages from replies, so that commands may go on, but for those that need the connection, too.
+      if (client.protocol === 2)
+        client.fail(
+          `ERR Can't execute '${command.name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context`,
+        )
+      else if (command.policy.kind === 'pinned')
+        client.fail(`ERR ${command.title} is refused while subscribed; use another connection`)
+      else return client.dispatch(frame, command)
       return true
     }
     if (command.name === 'quit' || command.name === 'reset') {
@@ -362,7 +417,8 @@ export class Pinned {
       return client.dispatch(frame, command)
     }
     if (command.name === 'ping' && client.protocol === 3) return client.dispatch(frame, command)
-    if (command.name === 'ping' || command.name.endsWith('unsubscribe')) this.#say(frame)
+    if (command.name === 'ping' || command.name.endsWith('unsubscribe'))
+      this.#say(frame, command.name !== 'ping')
     else return this.#subscribe(frame, command)
     return true
   }
@@ -385,9 +441,17 @@ export class Pinned {
     return Buffer.concat(pieces)
   }
 
-  #say({ bytes, start, end, now }: Frame): void {
+  #say({ args, bytes, start, end, now }: Frame, confirmed: boolean): void {
+    if (confirmed) {
+      // They come among the messages, and whatever is said next must come behind them.
+      this.#confirming += Math.max(1, args.argc - 1)
+      this.#client.hold()
+    }
     this.#connection?.send(this.#messages, bytes, start, end, 1, now)
   }
+
+  /** Confirmations that have not come. */
+  #confirming = 0
 
   #held: Buffer[] = []
 
@@ -398,7 +462,14 @@ export class Pinned {
       if (ended === 0) return
       const whole = Buffer.concat(this.#held)
       this.#held = []
-      this.#message(whole)
+      const scanner = new ReplyScanner()
+      // Several may have come at once, and each may be what is waited for.
+      for (let at = 0; at < whole.length; ) {
+        const next = scanner.scan(whole, at, whole.length)
+        if (next < 0) return
+        this.#message(whole.subarray(at, next))
+        at = next
+      }
     },
     lost: () => undefined,
   }
@@ -408,7 +479,10 @@ export class Pinned {
     const left = subscriptionsIn(bytes)
     if (left === undefined) return
     this.#subscriptions = left
+    this.#confirming -= 1
+    if (this.#confirming > 0) return
     if (left === 0 && this.#mode === 'subscribed') this.leave('nothing is subscribed')
+    this.#client.release()
   }
 
   // --- the connection
@@ -433,7 +507,7 @@ export class Pinned {
     const mode = this.#mode
     this.#connection = undefined
     // Whoever waits for messages, or has watched keys, would wait in vain.
-    if (mode === 'subscribed') this.#client.destroy(shard?.fault(reason) ?? reason)
+    if (mode === 'subscribed' || mode === 'watching') this.#client.destroy(shard?.fault(reason) ?? reason)
     else if (mode === 'queueing') {
       this.#dirty = true
       this.#shard = undefined
@@ -454,11 +528,21 @@ export class Pinned {
       then?.()
       return
     }
-    const slot = new PassSlot(client, shard, connection, then)
+    const slot = new PassSlot(client.replies === 'on' ? client : this.#muted, shard, connection, then)
+    if (client.replies === 'skip') client.replies = 'on'
     client.append(slot)
     slot.count = 1
     shard.counts.requests += 1
     connection.send(slot, bytes, 0, bytes.length, 1, now)
+  }
+
+  /** For replies that the client does not want: they have their turn, but are not written. */
+  readonly #muted: SlotOwner = {
+    write: () => undefined,
+    writeOwn: () => undefined,
+    held: () => undefined,
+    breakOff: (reason) => this.#client.breakOff(reason),
+    advance: () => this.#client.advance(),
   }
 
   #shardOf(frame: Frame, command: Command): Shard | undefined {

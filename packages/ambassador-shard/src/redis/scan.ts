@@ -12,7 +12,8 @@ export function scan(client: ClientConnection, frame: Frame): void {
   const { bytes, start, end, args, now } = frame
   const { shards } = client.topologyHost.topology
   const text = bytes.toString('latin1', start + args.argStart(1), start + args.argEnd(1))
-  if (!/^\d{1,20}$/.test(text) || BigInt(text) > LARGEST) {
+  // Redis takes no text for 0, too.
+  if (!/^\d{0,20}$/.test(text) || BigInt(text) > LARGEST) {
     client.fail('ERR invalid cursor')
     return
   }

@@ -169,7 +169,7 @@ export class ShardConnection {
         return
       }
       this.#greeted += ended
-      if (this.#first?.sink !== this.#greeting || this.#first.count > ended) return
+      if (this.#first?.sink === this.#greeting) return
       this.#state = 'ready'
       this.#options.onReady(this)
     },
@@ -245,10 +245,10 @@ export class ShardConnection {
       this.#awaited -= ended
       if (sink !== NOBODY && sink !== this.#greeting) this.#options.onReplies(ended, now - first.since)
     }
-    sink.reply(bytes, start, end, ended)
-    if (this.#state === 'closed') return
+    // Before the reply is told, because what it sets off may end this connection, and must not lose it once more.
     first.count -= ended
     if (first.count === 0) this.#shift(first)
+    sink.reply(bytes, start, end, ended)
   }
 
   #takePush(bytes: Buffer, start: number, end: number, complete: boolean): void {
