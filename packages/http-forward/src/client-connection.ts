@@ -169,15 +169,18 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
 
   // A connection that is not read does not tell that its client has left.
   #mayReadAhead(): boolean {
-    const ahead = this.#rest === undefined ? 0 : this.#rest.length - this.#restAt
-    return this.#state === 'exchange' && this.#body === undefined && ahead < READ_AHEAD_BYTES
+    return this.#state === 'exchange' && this.#body === undefined && this.#ahead < READ_AHEAD_BYTES
+  }
+
+  /** Bytes that have come and wait. */
+  get #ahead(): number {
+    return this.#rest === undefined ? 0 : this.#rest.length - this.#restAt
   }
 
   // One more piece in each window, since a client that has left while nobody wants what it sends does not show.
   #peek(): void {
-    const ahead = this.#rest === undefined ? 0 : this.#rest.length - this.#restAt
     if (!this.#paused) return
-    if (ahead < PEEK_MOST) this.#read(true)
+    if (this.#ahead < PEEK_MOST) this.#read(true)
     // Of a connection that was reset the system tells this write too, though TLS does not pass it on.
     else if (this.#outbox.open) this.#socket.write('')
   }

@@ -312,7 +312,7 @@ export class Exchange implements ResponseSink {
     let rest = kept
     if (this.#context.createTraceparent) {
       const sent = this.#head.traceparent
-      this.#traceparent ??= sent !== undefined && TRACEPARENT.test(sent) ? sent : newTraceparent()
+      this.#traceparent ??= validTrace(sent) ?? newTraceparent()
       if (this.#traceparent !== sent) {
         // The state belongs to the parent that is not believed (W3C Trace Context 3.2).
         rest = without(rest, ['traceparent', 'tracestate'])

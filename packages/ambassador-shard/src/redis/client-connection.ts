@@ -37,8 +37,6 @@ export interface ClientHost extends LocalHost {
   readonly topology: Topology
   onClose(client: ClientConnection, reason: string): void
   onCommands(count: number): void
-  /** A key was asked for at a shard; called for a sample of them. */
-  onKey?(shard: Shard, bytes: Buffer, start: number, end: number): void
 }
 
 /** One command as it lies in memory. Offsets of arguments count from `start`. */
@@ -58,7 +56,8 @@ const MUTED: SlotOwner = {
   advance: () => undefined,
   held: () => undefined,
 }
-const OK_OVERLOADED = encodeError('ERR max number of clients reached')
+/** Said to a client that is one too many. */
+export const TOO_MANY = encodeError('ERR max number of clients reached')
 
 /** A client, whose replies come in the order of its commands, whichever shards they are of. */
 export class ClientConnection implements SlotOwner, Session {
@@ -91,7 +90,6 @@ export class ClientConnection implements SlotOwner, Session {
   #ending = false
   #closed = false
   #lastCommand = ''
-  #commands = 0
 
   constructor(socket: Socket, id: number, host: ClientHost) {
     this.#socket = socket
@@ -314,7 +312,6 @@ export class ClientConnection implements SlotOwner, Session {
       at += reader.length
     }
     if (run !== undefined) this.#pass(run, bytes, runStart, at, runCount, now)
-    this.#commands += count
     this.#host.onCommands(count)
     return at
   }
@@ -629,6 +626,4 @@ export class ClientConnection implements SlotOwner, Session {
   }
 }
 
-/** Said to a client that is one too many. */
-export const TOO_MANY = OK_OVERLOADED
 export const QUEUED = encodeSimple('QUEUED')
