@@ -62,7 +62,6 @@ export const TOO_MANY = encodeError('ERR max number of clients reached')
 /** A client, whose replies come in the order of its commands, whichever shards they are of. */
 export class ClientConnection implements SlotOwner, Session {
   readonly id: number
-  readonly topologyHost: ClientHost
   protocol: Protocol = 2
   user: string | undefined
   name = ''
@@ -95,7 +94,6 @@ export class ClientConnection implements SlotOwner, Session {
     this.#socket = socket
     this.id = id
     this.#host = host
-    this.topologyHost = host
     this.#outbox = new Outbox(socket)
     this.#pinned = new Pinned(this, host)
     this.user = host.users.required ? undefined : 'default'
@@ -106,6 +104,10 @@ export class ClientConnection implements SlotOwner, Session {
     socket.on('end', () => this.#end())
     socket.on('error', () => undefined)
     socket.on('close', () => this.#onClose('the client has left'))
+  }
+
+  get topology(): Topology {
+    return this.#host.topology
   }
 
   get address(): string {
@@ -422,32 +424,10 @@ export class ClientConnection implements SlotOwner, Session {
     else if (reach === 'patterns' && !topology.isSingle) this.fail(FOREIGN_PATTERNS)
     else if (count === 0 && !topology.isSingle) this.fail(withoutKeys)
     else {
-      const shard = this.shardOfKeys(frame)
+      const shard = count === 0 ? topology.shards[0] : topology.shardOf(frame, this.#keys)
       if (shard === undefined) this.fail(CROSSSLOT)
       else this.forward(frame, shard)
     }
-  }
-
-  /** The shard that has all keys that were found last; undefined when there is none. */
-  shardOfKeys({ bytes, start, args }: Frame): Shard | undefined {
-    const { topology } = this.#host
-    const { positions, count } = this.#keys
-    let found = count === 0 ? 0 : -1
-    for (let at = 0; at < count; at += 1) {
-      const position = positions[at] ?? 0
-      const index = topology.ring.indexOf(
-        bytes,
-        start + args.argStart(position),
-        start + args.argEnd(position),
-      )
-      if (found >= 0 && index !== found) return undefined
-      found = index
-    }
-    return topology.shards[found]
-  }
-
-  get keys(): KeyList {
-    return this.#keys
   }
 
   /** Passes one command to a shard. */

@@ -183,7 +183,7 @@ export class Pinned {
     if (command.policy.kind === 'route' && !this.#elsewhere) {
       const count = keysOf(command, frame.args, frame.bytes, frame.start, this.#keys)
       if (count > 0 && this.#keys.reach === 'keys') {
-        const shard = this.#placeOf(frame)
+        const shard = this.#host.topology.shardOf(frame, this.#keys)
         if (shard === this.#shard && shard !== undefined) {
           this.#pass(frame, shard)
           return true
@@ -257,7 +257,7 @@ export class Pinned {
     if (this.#keys.reach === 'patterns' && !isSingle) return this.#refuse(FOREIGN_PATTERNS)
     if (count === 0 && policy.kind === 'route' && !isSingle) return this.#refuse(policy.withoutKeys)
     if (count === 0) return this.#hold(frame)
-    const shard = this.#placeOf(frame)
+    const shard = this.#host.topology.shardOf(frame, this.#keys)
     if (shard === undefined || (this.#shard !== undefined && shard !== this.#shard))
       return this.#refuse(CROSSSLOT)
     if (this.#shard === undefined) this.#acquire(shard)
@@ -333,7 +333,7 @@ export class Pinned {
       client.fail(this.#keys.fault)
       return true
     }
-    const shard = this.#placeOf(frame)
+    const shard = this.#host.topology.shardOf(frame, this.#keys)
     if (shard === undefined) {
       client.fail(CROSSSLOT)
       return true
@@ -551,22 +551,9 @@ export class Pinned {
       this.#client.fail(this.#keys.fault)
       return undefined
     }
-    const shard = this.#placeOf(frame)
+    const shard = this.#host.topology.shardOf(frame, this.#keys)
     if (shard === undefined) this.#client.fail(CROSSSLOT)
     return shard
-  }
-
-  #placeOf({ bytes, start, args }: Frame): Shard | undefined {
-    const { ring, shards } = this.#host.topology
-    const { positions, count } = this.#keys
-    let found = -1
-    for (let at = 0; at < count; at += 1) {
-      const position = positions[at] ?? 0
-      const index = ring.indexOf(bytes, start + args.argStart(position), start + args.argEnd(position))
-      if (found >= 0 && index !== found) return undefined
-      found = index
-    }
-    return shards[found]
   }
 }
 

@@ -10,7 +10,7 @@ const LARGEST = 2n ** 64n - 1n
  */
 export function scan(client: ClientConnection, frame: Frame): void {
   const { bytes, start, end, args, now } = frame
-  const { shards } = client.topologyHost.topology
+  const { shards } = client.topology
   const text = bytes.toString('latin1', start + args.argStart(1), start + args.argEnd(1))
   // Redis takes no text for 0, too.
   if (!/^\d{0,20}$/.test(text) || BigInt(text) > LARGEST) {

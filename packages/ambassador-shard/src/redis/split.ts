@@ -12,13 +12,14 @@ export function split(
   keys: KeyList,
   command: Command,
 ): void {
-  const whole = client.shardOfKeys(frame)
+  const { topology } = client
+  const whole = topology.shardOf(frame, keys)
   if (whole !== undefined) {
     client.forward(frame, whole)
     return
   }
+  const { ring, shards } = topology
   const { bytes, start, args, now } = frame
-  const { ring, shards } = client.topologyHost.topology
   /** For each shard, the places of its keys among all keys. */
   const places = new Map<number, number[]>()
   for (let place = 0; place < keys.count; place += 1) {
