@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http'
+import type { Fault } from './head.ts'
 
 /** What the forwarder, or a route, says to a client itself. */
 export interface Answer {
@@ -17,6 +18,11 @@ export const TOO_LARGE: Answer = { status: 413, message: 'The body of the reques
 export const CONNECT_REFUSED: Answer = { status: 501, message: 'This server is not a proxy for CONNECT.' }
 export const OVERLOADED: Answer = { status: 503, message: 'Too many requests are being served.' }
 export const ROUTE_FAILED: Answer = { status: 500, message: 'The request could not be routed.' }
+
+/** What a client is told of its fault. */
+export function faultAnswer({ status, reason }: Fault): Answer {
+  return { status, message: `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.` }
+}
 
 export interface RenderedAnswer {
   readonly status: number

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { type Answer, render, TOO_SLOW } from './answer.ts'
+import { type Answer, faultAnswer, render, TOO_SLOW } from './answer.ts'
 import { BodyReader, type BodySink } from './body.ts'
 import { cutOff } from './cut-off.ts'
 import type { Deadlines, Expiring } from './deadlines.ts'
@@ -8,6 +8,7 @@ import { type Client, ForwardedLines } from './forwarded.ts'
 import { CLOSE, type Fault, Head, KEEP_ALIVE } from './head.ts'
 import { Outbox } from './outbox.ts'
 import type { Pool } from './pool.ts'
+import { unreadReport } from './report.ts'
 import { Request } from './request.ts'
 import type { Owner } from './slab.ts'
 import { openTunnel } from './tunnel.ts'
@@ -423,7 +424,7 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
   }
 
   #refuse(fault: Fault): void {
-    this.#answer({ status: fault.status, message: sentence(fault.reason) }, new Error(fault.reason))
+    this.#answer(faultAnswer(fault), new Error(fault.reason))
   }
 
   // To what is no request, or not yet.
@@ -433,22 +434,7 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
     this.#keepAlive = false
     this.head(status, reason, lines + this.#context.responseLines, body.length, false)
     this.#outbox.bytes(body, 0, body.length, true)
-    this.#context.onRequest({
-      method: '-',
-      target: '-',
-      version: '1.1',
-      status,
-      durationMs: 0,
-      bytesIn: 0,
-      bytesOut: body.length,
-      outcome: 'refused',
-      error,
-      clientAddress: this.#client.address,
-      forwardedFor: undefined,
-      upstream: undefined,
-      traceparent: undefined,
-      requestId: undefined,
-    })
+    this.#context.onRequest(unreadReport('1.1', status, body.length, error, this.#client.address))
     this.#linger()
   }
 
@@ -606,5 +592,3 @@ export class ClientConnection implements Downstream, BodySink, Expiring {
     this.#socket.destroy()
   }
 }
-
-const sentence = (reason: string): string => `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`

@@ -12,6 +12,7 @@ import { type Client, ForwardedLines } from './forwarded.ts'
 import { ClientStream, type StreamHost } from './http2-stream.ts'
 import type { Limits } from './limits.ts'
 import type { Pool } from './pool.ts'
+import { unreadReport } from './report.ts'
 
 export interface SessionOptions extends Omit<ClientOptions, 'onClose'> {
   onClose(session: ClientSession): void
@@ -123,7 +124,7 @@ export class ClientSession implements Expiring, StreamHost {
     this.#requests += 1
     this.#startWindow()
     this.#streamsInWindow += 1
-    if (this.#streams.size === 0) this.deadline = this.deadlines.in(Math.min(limits.stallMs, PROBE_MS))
+    if (this.#streams.size === 0) this.#awaitProbe()
     const served = new ClientStream(stream, this)
     this.#streams.add(served)
     this.context.streams += 1
@@ -175,7 +176,11 @@ export class ClientSession implements Expiring, StreamHost {
         this.#pinging = false
       })
     }
-    this.deadline = this.deadlines.in(Math.min(stallMs, PROBE_MS))
+    this.#awaitProbe()
+  }
+
+  #awaitProbe(): void {
+    this.deadline = this.deadlines.in(Math.min(this.context.limits.stallMs, PROBE_MS))
   }
 
   #hasWaiting(): boolean {
@@ -221,22 +226,7 @@ export class ClientSession implements Expiring, StreamHost {
 
   // Of the connection as a whole, for which no response says why it has ended.
   #report(status: number, error: Error): void {
-    this.context.onRequest({
-      method: '-',
-      target: '-',
-      version: '2',
-      status,
-      durationMs: 0,
-      bytesIn: 0,
-      bytesOut: 0,
-      outcome: 'refused',
-      error,
-      clientAddress: this.client.address,
-      forwardedFor: undefined,
-      upstream: undefined,
-      traceparent: undefined,
-      requestId: undefined,
-    })
+    this.context.onRequest(unreadReport('2', status, 0, error, this.client.address))
   }
 
   #onGone(): void {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { constants, type ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
-import { type Answer, render, TOO_SLOW } from './answer.ts'
+import { faultAnswer, render, TOO_SLOW } from './answer.ts'
 import { trailerLines } from './body.ts'
 import type { Deadlines, Expiring } from './deadlines.ts'
 import { type Context, type Downstream, Exchange } from './exchange.ts'
@@ -10,6 +10,7 @@ import { type Fault, Head, without } from './head.ts'
 import { headersOf, streamHead, trailerFields } from './http2-head.ts'
 import { Outbox } from './outbox.ts'
 import type { Pool } from './pool.ts'
+import { unreadReport } from './report.ts'
 import { Request } from './request.ts'
 import type { Owner } from './slab.ts'
 import { openTunnel } from './tunnel.ts'
@@ -312,30 +313,15 @@ export class ClientStream implements Downstream, Expiring {
   }
 
   #refuse(fault: Fault): void {
-    const message = `${fault.reason.charAt(0).toUpperCase()}${fault.reason.slice(1)}.`
-    const answer: Answer = { status: fault.status, message }
     const { context, client } = this.#host
-    const { status, reason, lines, body } = render(answer, undefined)
+    const { status, reason, lines, body } = render(faultAnswer(fault), undefined)
     this.head(status, reason, lines + context.responseLines, body.length, false)
     this.data(body, 0, body.length, true)
     this.end('')
     this.over()
-    context.onRequest({
-      method: '-',
-      target: '-',
-      version: this.version,
-      status,
-      durationMs: 0,
-      bytesIn: 0,
-      bytesOut: body.length,
-      outcome: 'refused',
-      error: new Error(fault.reason),
-      clientAddress: client.address,
-      forwardedFor: undefined,
-      upstream: undefined,
-      traceparent: undefined,
-      requestId: undefined,
-    })
+    context.onRequest(
+      unreadReport(this.version, status, body.length, new Error(fault.reason), client.address),
+    )
   }
 
   // --- the client

@@ -71,6 +71,32 @@ export interface RequestReport {
   readonly requestId: string | undefined
 }
 
+/** Of what is no request that could be read, or of a whole connection: nothing went anywhere. */
+export function unreadReport(
+  version: string,
+  status: number,
+  bytesOut: number,
+  error: Error,
+  clientAddress: string | undefined,
+): RequestReport {
+  return {
+    method: '-',
+    target: '-',
+    version,
+    status,
+    durationMs: 0,
+    bytesIn: 0,
+    bytesOut,
+    outcome: 'refused',
+    error,
+    clientAddress,
+    forwardedFor: undefined,
+    upstream: undefined,
+    traceparent: undefined,
+    requestId: undefined,
+  }
+}
+
 /** `closed`: both sides ended; the others: one side vanished, and the other was cut off for it. */
 export type TunnelOutcome = 'closed' | 'client-lost' | 'upstream-lost'
 
