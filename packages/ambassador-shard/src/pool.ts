@@ -29,7 +29,12 @@ export interface PoolDescription {
   readonly charSign: CharSign
   /** In the order of the source, which is that of the ring's indexes. */
   readonly shards: readonly ShardDescription[]
+  /** Where the keys of shards that are down may go, placed by the same rules. */
+  readonly gutter: readonly ShardDescription[]
 }
+
+/** What decides where keys are, beside the shards. */
+export type Rules = Pick<PoolDescription, 'distribution' | 'hash' | 'tag' | 'charSign'>
 
 export type Result<Pool extends PoolDescription = PoolDescription> =
   | { readonly ok: true; readonly pool: Pool }
@@ -42,7 +47,7 @@ export function ringOf(pool: PoolDescription): Ring {
 
 /** Why no ring can have this; undefined where one can. */
 export function ringFault(
-  rules: Omit<PoolDescription, 'name' | 'shards'>,
+  rules: Rules,
   servers: readonly { readonly name: string; readonly weight?: number }[],
 ): string | undefined {
   try {
@@ -54,7 +59,7 @@ export function ringFault(
 }
 
 function ringOptions(
-  { distribution, hash, tag, charSign }: Omit<PoolDescription, 'name' | 'shards'>,
+  { distribution, hash, tag, charSign }: Rules,
   servers: RingOptions['servers'],
 ): RingOptions {
   return {

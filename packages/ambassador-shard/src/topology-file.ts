@@ -5,12 +5,13 @@ import {
   Names,
   type PoolDescription,
   type Result,
+  type Rules,
   ringFault,
   type ShardDescription,
   type Target,
 } from './pool.ts'
 
-const KEYS = ['shards', 'distribution', 'hash', 'hash-tag', 'char-sign']
+const KEYS = ['shards', 'gutter', 'distribution', 'hash', 'hash-tag', 'char-sign']
 const SHARD_KEYS = ['name', 'address', 'path', 'weight', 'username', 'replicas']
 // Slots are the business of the cluster, which no file can follow.
 const PLACEMENTS = DISTRIBUTIONS.filter((name) => name !== 'redis-cluster')
@@ -19,7 +20,7 @@ const isCharSign = (name: string): name is CharSign => name === 'signed' || name
 
 /**
  * Reads a topology of our own: `shards`, a list of `name`, `address` or `path`, and `weight`, `username` and `replicas`
- * where wanted; beside it `distribution` (`ketama` without), `hash`, `hash-tag` and `char-sign`. The pool is called
+ * where wanted; beside it a list of the same kind as `gutter`, `distribution` (`ketama` without), `hash`, `hash-tag` and `char-sign`. The pool is called
  * `redis`. Numbers may be text, as YAML's failsafe schema gives them.
  */
 export function readTopology(document: unknown): Result {
@@ -30,14 +31,16 @@ export function readTopology(document: unknown): Result {
   const faults: Fault[] = []
   const section = new Section(document, [], faults, KEYS)
   const rules = readRules(section)
-  const shards = readShards(section, rules, faults)
+  const names = new Names('shard')
+  const shards = readShards('shards', section, rules, faults, names)
+  const gutter = section.has('gutter') ? readShards('gutter', section, rules, faults, names) : []
   if (faults.length > 0) return { ok: false, faults }
-  const text = ringFault(rules, shards)
-  if (text !== undefined) return { ok: false, faults: [{ path: ['shards'], text }] }
-  return { ok: true, pool: { name: 'redis', ...rules, shards } }
+  for (const [key, list] of [['shards', shards] as const, ['gutter', gutter] as const]) {
+    const text = list.length === 0 ? undefined : ringFault(rules, list)
+    if (text !== undefined) return { ok: false, faults: [{ path: [key], text }] }
+  }
+  return { ok: true, pool: { name: 'redis', ...rules, shards, gutter } }
 }
-
-type Rules = Omit<PoolDescription, 'name' | 'shards'>
 
 function readRules(section: Section): Rules {
   const distribution = section.choice('distribution', PLACEMENTS, isDistribution) ?? 'ketama'
@@ -54,12 +57,17 @@ function readRules(section: Section): Rules {
 
 const ONE = [{ name: 'one' }]
 
-function readShards(section: Section, rules: Rules, faults: Fault[]): ShardDescription[] {
-  const names = new Names('shard')
+function readShards(
+  key: 'shards' | 'gutter',
+  section: Section,
+  rules: Rules,
+  faults: Fault[],
+  names: Names,
+): ShardDescription[] {
   const shards: ShardDescription[] = []
-  const list = section.list('shards', 'maps with a name and an address or path')
+  const list = section.list(key, 'maps with a name and an address or path')
   for (const [index, entries] of list.entries()) {
-    const path = ['shards', index]
+    const path = [key, index]
     if (!isMap(entries)) {
       section.faultAt(
         path,

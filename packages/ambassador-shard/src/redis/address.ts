@@ -1,6 +1,6 @@
 import { connect, isIP, type Socket } from 'node:net'
 import { checkServerIdentity, connect as connectTls, createSecureContext } from 'node:tls'
-import type { ShardAddress } from './shard.ts'
+import type { ShardAddress } from './upstream.ts'
 
 export interface ShardTls {
   /** PEM; the system's own authorities when not given. */
@@ -14,6 +14,7 @@ export interface ShardTls {
 export interface ShardAddressOptions {
   readonly username?: string
   readonly password?: string
+  readonly db?: number
   readonly tls?: ShardTls
 }
 
@@ -22,10 +23,11 @@ export function shardAddress(
   target: { readonly host: string; readonly port: number } | { readonly path: string },
   options: ShardAddressOptions = {},
 ): ShardAddress {
-  const { username, password, tls } = options
+  const { username, password, db, tls } = options
   const credentials = {
     ...(username !== undefined && { username }),
     ...(password !== undefined && { password }),
+    ...(db !== undefined && { db }),
   }
   if ('path' in target) {
     const { path } = target

@@ -11,10 +11,10 @@ import { Pinned } from './pinned.ts'
 import { NOBODY, type ReplySink } from './reply-sink.ts'
 import { scan } from './scan.ts'
 import type { Shard } from './shard.ts'
-import type { ShardConnection } from './shard-connection.ts'
 import { MadeSlot, PassSlot, type Slot, type SlotOwner } from './slot.ts'
 import { split } from './split.ts'
 import type { Topology } from './topology.ts'
+import type { Upstream } from './upstream.ts'
 
 /** What clients may cost. Bytes. */
 export interface ClientLimits {
@@ -35,7 +35,12 @@ export const CLIENT_LIMITS: ClientLimits = {
 export interface ClientHost extends LocalHost {
   readonly limits: ClientLimits
   readonly topology: Topology
-  onClose(client: ClientConnection, reason: string): void
+  /** Commands that could not be sent to their shard. */
+  forwardErrors: number
+  /** Commands that were split, and their parts. */
+  fragments: number
+  /** @param isError whether it did not leave by itself */
+  onClose(client: ClientConnection, reason: string, isError: boolean): void
   onCommands(count: number): void
 }
 
@@ -103,7 +108,7 @@ export class ClientConnection implements SlotOwner, Session {
     socket.on('drain', () => this.#resume())
     socket.on('end', () => this.#end())
     socket.on('error', () => undefined)
-    socket.on('close', () => this.#onClose('the client has left'))
+    socket.on('close', (failed) => this.#onClose('the client has left', failed))
   }
 
   get topology(): Topology {
@@ -161,7 +166,12 @@ export class ClientConnection implements SlotOwner, Session {
 
   destroy(reason: string): void {
     this.#socket.destroy()
-    this.#onClose(reason)
+    this.#onClose(reason, true)
+  }
+
+  /** The keys are placed anew. */
+  onPlacement(): void {
+    this.#pinned.onPlacement()
   }
 
   /** Ends it once all that is awaited has come. */
@@ -271,7 +281,7 @@ export class ClientConnection implements SlotOwner, Session {
     let at = 0
     let count = 0
     // Commands in a row for the same shard go as one piece.
-    let run: Shard | undefined
+    let run: Upstream | undefined
     let runStart = 0
     let runCount = 0
     while (at < end) {
@@ -289,8 +299,8 @@ export class ClientConnection implements SlotOwner, Session {
         return end
       }
       count += 1
-      const shard = this.#shardOf(bytes, at, topology)
-      if (shard === undefined) {
+      const upstream = this.#upstreamOf(bytes, at, topology)
+      if (upstream === undefined) {
         if (run !== undefined) this.#pass(run, bytes, runStart, at, runCount, now)
         run = undefined
         if (!this.#handle(bytes, at, now)) {
@@ -303,11 +313,11 @@ export class ClientConnection implements SlotOwner, Session {
           at += reader.length
           break
         }
-      } else if (shard === run) {
+      } else if (upstream === run) {
         runCount += 1
       } else {
         if (run !== undefined) this.#pass(run, bytes, runStart, at, runCount, now)
-        run = shard
+        run = upstream
         runStart = at
         runCount = 1
       }
@@ -318,24 +328,30 @@ export class ClientConnection implements SlotOwner, Session {
     return at
   }
 
-  /** The shard of a command that has one key and nothing special; undefined for every other. */
-  #shardOf(bytes: Buffer, at: number, topology: Topology): Shard | undefined {
+  /** Who gets a command that has one key and nothing special; undefined for every other. */
+  #upstreamOf(bytes: Buffer, at: number, topology: Topology): Upstream | undefined {
     const reader = this.#reader
     if (reader.inline || this.user === undefined || this.replies !== 'on' || this.#pinned.active)
       return undefined
     const command = lookup(bytes, at + reader.argStart(0), at + reader.argEnd(0))
-    if (command === undefined || command.singleKey === 0 || command.policy.kind !== 'route') return undefined
-    if (command.keys.rule !== 'range' || !hasArity(command, reader.argc)) return undefined
+    if (command === undefined || !command.passes || !hasArity(command, reader.argc)) return undefined
     const key = command.singleKey
-    return topology.shards[topology.ring.indexOf(bytes, at + reader.argStart(key), at + reader.argEnd(key))]
+    const shard = topology.locate(bytes, at + reader.argStart(key), at + reader.argEnd(key))
+    return this.#upstreamFor(shard, command)
   }
 
-  /** Sends commands to a shard, whose replies pass through. */
-  #pass(shard: Shard, bytes: Buffer, start: number, end: number, count: number, now: number): void {
-    const connection = shard.shared(this.protocol, now)
-    shard.counts.requests += count
+  /** The server of a shard that gets a command. */
+  #upstreamFor(shard: Shard, command: Command): Upstream {
+    return command.spreads && shard.readers.length > 0 ? shard.reader(this.id) : shard.primary
+  }
+
+  /** Sends commands to a server, whose replies pass through. */
+  #pass(upstream: Upstream, bytes: Buffer, start: number, end: number, count: number, now: number): void {
+    const connection = upstream.shared(this.protocol)
+    upstream.counts.requests += count
     if (connection === undefined) {
-      const error = encodeError(shard.fault(shard.reason))
+      this.#host.forwardErrors += count
+      const error = encodeError(upstream.fault(upstream.reason))
       for (let left = count; left > 0; left -= 1) this.answer(error)
       return
     }
@@ -344,7 +360,7 @@ export class ClientConnection implements SlotOwner, Session {
     if (last instanceof PassSlot && last.connection === connection && last.whenDone === undefined) {
       slot = last
     } else {
-      slot = new PassSlot(this, shard, connection)
+      slot = new PassSlot(this, upstream, connection)
       this.append(slot)
     }
     slot.count += count
@@ -403,21 +419,21 @@ export class ClientConnection implements SlotOwner, Session {
         split(this, frame, policy.join, this.#keys, command)
         return true
       case 'fan-out':
-        if (policy.join === 'scan') scan(this, frame)
-        else this.#fanOut(frame, policy.join)
+        if (policy.join === 'scan') scan(this, frame, command)
+        else this.#fanOut(frame, policy.join, command)
         return true
       case 'keyless':
-        this.#keyless(frame, policy.rule)
+        this.#keyless(frame, policy.rule, command)
         return true
       case 'pinned':
         return this.#pinned.handle(frame, command)
       case 'route':
-        this.#route(frame, policy.withoutKeys)
+        this.#route(frame, policy.withoutKeys, command)
         return true
     }
   }
 
-  #route(frame: Frame, withoutKeys: string): void {
+  #route(frame: Frame, withoutKeys: string, command: Command): void {
     const { topology } = this.#host
     const { reach, count } = this.#keys
     if (reach === 'database') this.fail(FOREIGN_DATABASE)
@@ -426,42 +442,57 @@ export class ClientConnection implements SlotOwner, Session {
     else {
       const shard = count === 0 ? topology.shards[0] : topology.shardOf(frame, this.#keys)
       if (shard === undefined) this.fail(CROSSSLOT)
-      else this.forward(frame, shard)
+      else this.forward(frame, shard, command)
     }
   }
 
   /** Passes one command to a shard. */
-  forward({ bytes, start, end, now }: Frame, shard: Shard): void {
+  forward({ bytes, start, end, now }: Frame, shard: Shard, command: Command): void {
+    const upstream = this.#upstreamFor(shard, command)
     if (this.replies === 'on') {
-      this.#pass(shard, bytes, start, end, 1, now)
+      this.#pass(upstream, bytes, start, end, 1, now)
       return
     }
     if (this.replies === 'skip') this.replies = 'on'
-    shard.shared(this.protocol, now)?.send(NOBODY, bytes, start, end, 1, now)
+    upstream.shared(this.protocol)?.send(NOBODY, bytes, start, end, 1, now)
   }
 
   /** Sends one command, and gives its reply to a sink of its own. */
-  send(shard: Shard, sink: ReplySink, bytes: Buffer, now: number): void {
-    shard.counts.requests += 1
-    const connection: ShardConnection | undefined = shard.shared(this.protocol, now)
-    if (connection === undefined) sink.lost(1, shard.reason)
-    else connection.send(sink, bytes, 0, bytes.length, 1, now)
+  send(shard: Shard, command: Command, sink: ReplySink, bytes: Buffer, now: number): void {
+    const upstream = this.#upstreamFor(shard, command)
+    upstream.counts.requests += 1
+    const connection = upstream.shared(this.protocol)
+    if (connection !== undefined) {
+      connection.send(sink, bytes, 0, bytes.length, 1, now)
+      return
+    }
+    this.#host.forwardErrors += 1
+    sink.lost(1, upstream.reason)
   }
 
-  #keyless(frame: Frame, rule: 'any' | 'random' | 'pubsub'): void {
+  onFragments(count: number): void {
+    this.#host.fragments += count
+  }
+
+  #keyless(frame: Frame, rule: 'any' | 'random' | 'pubsub', command: Command): void {
     const { shards, pubsub } = this.#host.topology
     const up = shards.filter((shard) => shard.up)
-    const index = rule === 'pubsub' ? -1 : rule === 'any' ? 0 : Math.floor(Math.random() * up.length)
-    const shard = index < 0 ? shards[pubsub] : (up[index] ?? shards[0])
-    if (shard !== undefined) this.forward(frame, shard)
+    const index = rule === 'any' ? 0 : Math.floor(Math.random() * up.length)
+    const shard = rule === 'pubsub' ? pubsub : (up[index] ?? shards[0])
+    if (shard !== undefined) this.forward(frame, shard, command)
   }
 
-  #fanOut({ bytes, start, end, now }: Frame, how: Parameters<typeof joinFanOut>[0]): void {
+  #fanOut(
+    { bytes, start, end, now }: Frame,
+    how: Parameters<typeof joinFanOut>[0],
+    command: Command,
+  ): void {
     const { shards } = this.#host.topology
     const { protocol } = this
-    const command = Buffer.from(bytes.subarray(start, end))
+    const copy = Buffer.from(bytes.subarray(start, end))
     const join = new Join(this.made(), shards.length, (parts) => joinFanOut(how, parts, protocol))
-    for (const [index, shard] of shards.entries()) this.send(shard, join.sink(shard, index), command, now)
+    for (const [index, shard] of shards.entries())
+      this.send(shard, command, join.sink(shard, index), copy, now)
   }
 
   #answerLocally({ args, bytes, start }: Frame, command: Command): boolean {
@@ -596,13 +627,13 @@ export class ClientConnection implements SlotOwner, Session {
     this.#socket.once('finish', () => this.#socket.destroySoon())
   }
 
-  #onClose(reason: string): void {
+  #onClose(reason: string, isError: boolean): void {
     if (this.#closed) return
     this.#closed = true
     this.#rest = []
     this.#restBytes = 0
     this.#pinned.leave(reason)
-    this.#host.onClose(this, reason)
+    this.#host.onClose(this, reason, isError)
   }
 }
 

@@ -1,5 +1,5 @@
 import { type Policy, policyOf } from './command-policy.ts'
-import { COMMAND_ROWS, type CommandRow, type KeySpec } from './command-table.ts'
+import { COMMAND_ROWS, type CommandRow, type KeySpec, READONLY } from './command-table.ts'
 
 /**
  * The arguments of one command, the name being argument 0: offsets of the first byte and of that behind the last,
@@ -26,6 +26,10 @@ export interface Command {
   readonly keys: KeySpec
   /** Position of the key of a command that has exactly one, always there; 0 otherwise. */
   readonly singleKey: number
+  /** Whether it goes to the shard of its one key as it comes, and nothing else is to be looked at. */
+  readonly passes: boolean
+  /** Whether replicas may answer it. */
+  readonly spreads: boolean
   readonly policy: Policy
   readonly subcommands: CommandIndex | undefined
 }
@@ -86,6 +90,11 @@ export function isWord(bytes: Uint8Array, from: number, to: number, word: Uint8A
   }
   return true
 }
+
+// A cursor is worth nothing at another server, and what touches a key is meant for the eviction of the primary.
+const AT_THE_PRIMARY: ReadonlySet<string> = new Set([
+  ...['scan', 'hscan', 'sscan', 'zscan', 'keys', 'dbsize', 'randomkey', 'touch', 'xread'],
+])
 
 /** Every command and container of the table, each with its subcommands behind it. */
 export const COMMANDS: readonly Command[] = COMMAND_ROWS.filter(([name]) => !name.includes('|')).flatMap(
@@ -167,8 +176,10 @@ function build(row: CommandRow): Command[] {
 
 function make([name, since, arity, flags, keys]: CommandRow, subcommands?: CommandIndex): Command {
   const single = keys.rule === 'range' && keys.first === keys.last
+  const policy = policyOf(name, keys.rule !== 'none')
   return {
     ...{ name, title: name.toUpperCase().replace('|', ' '), since, arity, flags, keys },
-    ...{ singleKey: single ? keys.first : 0, policy: policyOf(name, keys.rule !== 'none'), subcommands },
+    ...{ singleKey: single ? keys.first : 0, passes: single && policy.kind === 'route' },
+    ...{ spreads: (flags & READONLY) !== 0 && !AT_THE_PRIMARY.has(name), policy, subcommands },
   }
 }

@@ -82,6 +82,13 @@ export class Pinned {
     return this.#mode === 'queueing' ? this.#queued : -1
   }
 
+  /** The keys are placed anew: what it relies on may be elsewhere. */
+  onPlacement(): void {
+    if (this.#mode === 'none') return
+    if (this.#mode === 'subscribed') this.#client.destroy('the channels are placed anew: subscribe again')
+    else this.#dirty = true
+  }
+
   /** @param clean whether its connection can serve another client */
   leave(reason: string, clean = false): void {
     this.#mode = 'none'
@@ -339,7 +346,7 @@ export class Pinned {
       return true
     }
     if (!this.#keys.blocks && this.#mode === 'none') {
-      client.forward(frame, shard)
+      client.forward(frame, shard, command)
       return true
     }
     if (client.busyBefore) return false
@@ -365,7 +372,7 @@ export class Pinned {
       client.answer(this.#unsubscribed(frame, command))
       return true
     }
-    let shard = topology.shards[topology.pubsub]
+    let shard: Shard | undefined = topology.pubsub
     if (command.name === 'ssubscribe') {
       shard = this.#shardOf(frame, command)
       if (shard === undefined) return true

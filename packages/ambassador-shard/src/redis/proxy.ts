@@ -8,6 +8,7 @@ import {
   TOO_MANY,
 } from './client-connection.ts'
 import type { KillFilter, Session, Users } from './local.ts'
+import type { Shard } from './shard.ts'
 import type { Topology } from './topology.ts'
 
 export interface RedisProxyOptions {
@@ -18,6 +19,8 @@ export interface RedisProxyOptions {
   readonly limits?: Partial<ClientLimits>
   /** Clients at the same time; more are told so and closed. */
   readonly clients?: number
+  /** How long what is in flight at a shard that is no longer in use may go on. */
+  readonly retireMs?: number
   /** Called for each client that is gone. */
   readonly onClientClose?: (address: string, reason: string) => void
 }
@@ -26,8 +29,12 @@ export interface RedisProxy extends AsyncDisposable {
   /** Where it listens, the port filled in. */
   readonly address: ListenAddress
   readonly clients: number
-  /** Commands that have come. */
+  /** Since the start: clients, those of them that were cut off, commands, those that were split and their parts. */
+  readonly clientsTotal: number
+  readonly clientErrors: number
   readonly commands: number
+  readonly fragments: number
+  readonly forwardErrors: number
   readonly topology: Topology
   /** Places the keys of commands that come from now on elsewhere. Shards that are no longer in use are closed later. */
   useTopology(topology: Topology): void
@@ -37,6 +44,7 @@ export interface RedisProxy extends AsyncDisposable {
 
 const EVERYBODY: Users = { required: false, check: () => true }
 const TICK_MS = 50
+const RETIRE_MS = 10_000
 
 /** Rejects with the system's error when it cannot listen. */
 export async function startRedisProxy(options: RedisProxyOptions): Promise<RedisProxy> {
@@ -50,11 +58,17 @@ class ShardProxy implements RedisProxy, ClientHost {
   readonly users: Users
   readonly limits: ClientLimits
   topology: Topology
+  clientsTotal = 0
+  clientErrors = 0
   commands = 0
+  fragments = 0
+  forwardErrors = 0
   readonly #options: RedisProxyOptions
   readonly #server: Server
   readonly #clients = new Set<ClientConnection>()
   readonly #most: number
+  /** Shards that are no longer in use, and when they are closed at the latest. */
+  readonly #retired = new Map<Shard, number>()
   #nextId = 1
   readonly #timer: NodeJS.Timeout
   #gone: Promise<void> | undefined
@@ -76,6 +90,7 @@ class ShardProxy implements RedisProxy, ClientHost {
   async listen(): Promise<void> {
     this.address = await listen(this.#server, this.#options.listen)
     this.#server.on('error', () => undefined)
+    for (const shard of this.topology.all) shard.warm()
   }
 
   get clients(): number {
@@ -83,7 +98,20 @@ class ShardProxy implements RedisProxy, ClientHost {
   }
 
   useTopology(topology: Topology): void {
+    const before = this.topology
     this.topology = topology
+    const used = new Set(topology.all)
+    const end = performance.now() + (this.#options.retireMs ?? RETIRE_MS)
+    for (const shard of before.all) {
+      if (used.has(shard)) continue
+      shard.retire()
+      this.#retired.set(shard, end)
+    }
+    for (const shard of used) {
+      this.#retired.delete(shard)
+      shard.warm()
+    }
+    this.#onPlacement()
   }
 
   sessions(): Iterable<Session> {
@@ -104,8 +132,9 @@ class ShardProxy implements RedisProxy, ClientHost {
     return count
   }
 
-  onClose(client: ClientConnection, reason: string): void {
+  onClose(client: ClientConnection, reason: string, isError: boolean): void {
     this.#clients.delete(client)
+    if (isError) this.clientErrors += 1
     this.#options.onClientClose?.(client.address, reason)
     if (this.#clients.size === 0) for (const resolve of this.#waiting.splice(0)) resolve()
   }
@@ -125,7 +154,7 @@ class ShardProxy implements RedisProxy, ClientHost {
     for (const client of [...this.#clients]) client.destroy('the ambassador is closed')
     await gone
     clearInterval(this.#timer)
-    for (const shard of this.topology.shards) shard.close('the ambassador is closed')
+    for (const shard of [...this.topology.all, ...this.#retired.keys()]) shard.close('the ambassador is closed')
   }
 
   #stop(): Promise<void> {
@@ -140,7 +169,9 @@ class ShardProxy implements RedisProxy, ClientHost {
   }
 
   #accept(socket: Socket): void {
+    this.clientsTotal += 1
     if (this.#clients.size >= this.#most) {
+      this.clientErrors += 1
       socket.on('error', () => undefined)
       socket.end(TOO_MANY)
       return
@@ -151,6 +182,18 @@ class ShardProxy implements RedisProxy, ClientHost {
 
   #tick(): void {
     const now = performance.now()
-    for (const shard of this.topology.shards) shard.tick(now)
+    for (const shard of this.topology.all) shard.tick(now)
+    if (this.topology.settle()) this.#onPlacement()
+    for (const [shard, end] of this.#retired) {
+      shard.tick(now)
+      if (shard.inFlight > 0 && now < end) continue
+      this.#retired.delete(shard)
+      shard.close('it is no longer in use')
+    }
+  }
+
+  /** Keys are elsewhere from now on: whoever relies on where they were is told. */
+  #onPlacement(): void {
+    for (const client of [...this.#clients]) client.onPlacement()
   }
 }

@@ -1,5 +1,6 @@
 import { elements, encodeArrayHeader, encodeBulk, encodeError, readReply } from '@outrider/resp'
 import type { ClientConnection, Frame } from './client-connection.ts'
+import type { Command } from './command.ts'
 import { isError, Join, type Part } from './join.ts'
 
 const LARGEST = 2n ** 64n - 1n
@@ -8,7 +9,7 @@ const LARGEST = 2n ** 64n - 1n
  * SCAN of one shard after the other. The cursor of the client is that of the shard times the number of shards, plus
  * the index of the shard: 0 begins and ends, as it does for one Redis.
  */
-export function scan(client: ClientConnection, frame: Frame): void {
+export function scan(client: ClientConnection, frame: Frame, scanned: Command): void {
   const { bytes, start, end, args, now } = frame
   const { shards } = client.topology
   const text = bytes.toString('latin1', start + args.argStart(1), start + args.argEnd(1))
@@ -29,7 +30,7 @@ export function scan(client: ClientConnection, frame: Frame): void {
     bytes.subarray(start + args.argEnd(1) + 2, end),
   ])
   const join = new Join(client.made(), 1, ([part]) => answer(part, index, shards.length))
-  client.send(shard, join.sink(shard, 0), command, now)
+  client.send(shard, scanned, join.sink(shard, 0), command, now)
 }
 
 function answer(part: Part | undefined, index: number, count: number): Buffer {

@@ -1,8 +1,9 @@
 import type { Socket } from 'node:net'
 import { encodeCommand, type Protocol, ReplyScanner } from '@outrider/resp'
+import type { Latency } from './latency.ts'
 import { Outbox } from './outbox.ts'
 import { NOBODY, type ReplySink } from './reply-sink.ts'
-import type { ShardAddress } from './shard.ts'
+import type { ShardAddress, UpstreamCounts, UpstreamLimits } from './upstream.ts'
 
 /** Replies that are awaited in a row by the same sink. */
 class Awaited {
@@ -11,6 +12,8 @@ class Awaited {
   since = 0
   next: Awaited | undefined
 }
+
+const JOINED_MS = 20
 
 // The most that wait at once in a row of turns; an object for each command would cost as much as its parsing.
 const KEPT_MOST = 4_096
@@ -30,15 +33,18 @@ export interface Owner {
 export interface ShardConnectionOptions {
   readonly address: ShardAddress
   readonly protocol: Protocol
-  readonly connectTimeoutMs: number
-  /** Of each command; then its reply is given up, and the connection when nothing at all comes. */
-  readonly timeoutMs: number
+  readonly limits: UpstreamLimits
+  /** Added to. */
+  readonly counts: UpstreamCounts
+  readonly latency: Latency
   /** It answers. */
-  onReady(connection: ShardConnection): void
+  onReady(): void
+  /** A deadline has passed, or a reply says that the server cannot. @param reason for the log */
+  onTrouble(reason: string): void
+  /** Replies have come that say nothing of the kind. */
+  onHealth(): void
   /** It is gone. @param reason for the log */
   onClose(connection: ShardConnection, reason: string): void
-  /** Replies have come, that were awaited for so long. */
-  onReplies(count: number, milliseconds: number): void
 }
 
 /** One connection to a shard, on which the commands of many clients follow each other without waiting. */
@@ -74,6 +80,10 @@ export class ShardConnection {
     return this.#state === 'closed'
   }
 
+  get ready(): boolean {
+    return this.#state === 'ready'
+  }
+
   /** Replies that are awaited. */
   get inFlight(): number {
     return this.#awaited
@@ -89,13 +99,15 @@ export class ShardConnection {
    */
   send(sink: ReplySink, bytes: Buffer, start: number, end: number, count: number, now: number): void {
     this.#outbox.bytes(bytes, start, end)
+    this.#options.counts.requestBytes += end - start
     this.#await(sink, count, now)
   }
 
   #await(sink: ReplySink, count: number, now: number): void {
     this.#awaited += count
     const last = this.#last
-    if (last !== undefined && last.sink === sink) {
+    // Only within a short time, since all that are awaited together share one deadline.
+    if (last !== undefined && last.sink === sink && now - last.since < JOINED_MS) {
       last.count += count
       return
     }
@@ -124,7 +136,7 @@ export class ShardConnection {
 
   /** Gives up what is overdue; called every now and then. */
   tick(now: number): void {
-    const { connectTimeoutMs, timeoutMs } = this.#options
+    const { connectTimeoutMs, timeoutMs } = this.#options.limits
     if (this.#state === 'connecting') {
       if (now - this.#opened > connectTimeoutMs) this.destroy(`no connection within ${connectTimeoutMs} ms`)
       return
@@ -132,46 +144,51 @@ export class ShardConnection {
     const overdue = now - timeoutMs
     const first = this.#first
     if (first === undefined || first.since > overdue || this.owner?.timeless) return
+    const reason = `no answer within ${timeoutMs} ms`
+    let lost = 0
     for (let awaited: Awaited | undefined = first; awaited !== undefined; awaited = awaited.next) {
       if (awaited.since > overdue) break
       const { sink } = awaited
       if (sink === NOBODY) continue
       // Its reply may still come, and must not be taken for that of the next one.
       awaited.sink = NOBODY
-      sink.lost(awaited.count, `no answer within ${timeoutMs} ms`)
+      lost += awaited.count
+      sink.lost(awaited.count, reason)
     }
+    this.#options.counts.timeouts += lost
     // It does not even answer others.
     if (now - Math.max(this.#heard, first.since) > 2 * timeoutMs)
       this.destroy(`silent for ${2 * timeoutMs} ms`)
+    else if (lost > 0 && this.#heard < overdue) this.#options.onTrouble(reason)
   }
 
   #greet(): void {
-    const { username, password } = this.#options.address
+    const { username, password, db = 0 } = this.#options.address
     const auth = password === undefined ? [] : [username ?? 'default', password]
     if (this.protocol === 3) this.#say('HELLO', '3', ...(auth.length > 0 ? ['AUTH', ...auth] : []))
     else if (auth.length > 0) this.#say('AUTH', ...(username === undefined ? auth.slice(1) : auth))
+    if (db > 0) this.#say('SELECT', String(db))
     // Its answer shows that somebody speaks Redis there.
     this.#say('PING')
-    this.#await(this.#greeting, this.protocol === 3 || auth.length > 0 ? 2 : 1, this.#opened)
+    const greeted = this.protocol === 3 || auth.length > 0
+    this.#await(this.#greeting, 1 + (greeted ? 1 : 0) + (db > 0 ? 1 : 0), this.#opened)
   }
 
   #say(...args: string[]): void {
     this.#outbox.own(encodeCommand(args))
   }
 
-  #greeted = 0
   readonly #greeting: ReplySink = {
-    reply: (bytes, start, end, ended) => {
+    reply: (bytes, start, end) => {
       const text = bytes.toString('latin1', start, Math.min(end, start + 200))
       const refusal = /^-([^\r\n]*)/.exec(text) ?? /\r\n-([^\r\n]*)\r\n$/.exec(text)
       if (refusal !== null) {
         this.destroy(refusal[1] ?? '')
         return
       }
-      this.#greeted += ended
       if (this.#first?.sink === this.#greeting) return
       this.#state = 'ready'
-      this.#options.onReady(this)
+      this.#options.onReady()
     },
     lost: () => undefined,
   }
@@ -190,12 +207,15 @@ export class ShardConnection {
   #read(bytes: Buffer): void {
     const now = performance.now()
     this.#heard = now
+    const { counts, limits } = this.#options
+    counts.replyBytes += bytes.length
     const scanner = this.#scanner
     const { length } = bytes
     let at = 0
     /** Begin of what the first sink has not been given, and how many of its replies end in it. */
     let from = 0
     let ended = 0
+    let trouble = ''
     while (at < length) {
       const next = scanner.scan(bytes, at, length)
       if (scanner.push && this.#state !== 'closed') {
@@ -223,6 +243,7 @@ export class ShardConnection {
         continue
       }
       if (next < 0) break
+      if (limits.countErrors && scanner.type === MINUS && trouble === '') trouble = troubleIn(bytes, at, next)
       at = next
       ended += 1
       if (ended === first.count) {
@@ -235,6 +256,8 @@ export class ShardConnection {
     if (ended > 0) this.#give(bytes, from, at, ended, now)
     // Apart, so that whoever is given it knows that a reply has begun.
     if (at < length && this.#first !== undefined) this.#give(bytes, at, length, 0, now)
+    if (trouble !== '') this.#options.onTrouble(trouble)
+    else if (this.#state === 'ready') this.#options.onHealth()
   }
 
   #give(bytes: Buffer, start: number, end: number, ended: number, now: number): void {
@@ -243,7 +266,10 @@ export class ShardConnection {
     const { sink } = first
     if (ended > 0) {
       this.#awaited -= ended
-      if (sink !== NOBODY && sink !== this.#greeting) this.#options.onReplies(ended, now - first.since)
+      if (sink !== NOBODY && sink !== this.#greeting) {
+        this.#options.counts.replies += ended
+        this.#options.latency.add(ended, now - first.since, now)
+      }
     }
     // Before the reply is told, because what it sets off may end this connection, and must not lose it once more.
     first.count -= ended
@@ -273,4 +299,12 @@ export class ShardConnection {
     }
     this.#awaited = 0
   }
+}
+
+const MINUS = 0x2d
+
+/** The error by which a server says that it cannot work, as twemproxy knows them; '' where it is another one. */
+function troubleIn(bytes: Buffer, start: number, end: number): string {
+  const text = bytes.toString('latin1', start + 1, Math.min(end - 2, start + 200))
+  return /^(OOM|BUSY|LOADING) /.test(text) ? text : ''
 }

@@ -1,171 +1,158 @@
-import type { Socket } from 'node:net'
 import type { Protocol } from '@outrider/resp'
-import { type Owner, ShardConnection } from './shard-connection.ts'
+import { HotKeys } from './hot-keys.ts'
+import { RoleWatch } from './role.ts'
+import type { Owner, ShardConnection } from './shard-connection.ts'
+import { type ShardAddress, Upstream, type UpstreamCounts, type UpstreamLimits } from './upstream.ts'
 
-/** How a shard is reached. */
-export interface ShardAddress {
-  /** For errors and pages: `host:port` or a path. */
-  readonly text: string
-  readonly username?: string
-  readonly password?: string
-  /** Opens a connection; names are resolved anew each time. */
-  connect(): Socket
-}
+/** Which servers of a shard answer commands that only read: the others, as long as one can; or all. */
+export type Reads = 'primary' | 'replicas' | 'any'
 
 export interface ShardOptions {
   /** What is hashed, and what errors name. */
   readonly name: string
   readonly address: ShardAddress
+  /** Servers that follow the first one. Which of them all is the primary they say themselves. */
+  readonly replicas?: readonly ShardAddress[]
+  /** `primary` where it is left out. What replicas say may be older than what was written before. */
+  readonly reads?: Reads
+  /** How often servers are asked what they are. */
+  readonly roleEveryMs?: number
   readonly connectTimeoutMs: number
   readonly timeoutMs: number
-  /** How long a shard that was not reached is left alone at first, and at most. */
+  readonly failureLimit?: number
   readonly backoffMs: number
   readonly backoffMostMs: number
+  readonly countErrors?: boolean
+  /** Called when its primary goes down, is back, or is another one. */
   onState(shard: Shard, up: boolean, reason: string): void
 }
 
-/** Connections of single clients that are kept for the next one. */
-const UNUSED_MOST = 64
+const ROLE_EVERY_MS = 1_000
 
-/** Counts since the start. */
-export interface ShardCounts {
-  requests: number
-  replies: number
-  failures: number
-  connects: number
-}
-
-/** A server with a part of the keys, and the connections that all clients share. */
+/** A part of the keys: the server that has them, and those that follow it. */
 export class Shard {
   readonly name: string
-  readonly options: ShardOptions
-  readonly counts: ShardCounts = { requests: 0, replies: 0, failures: 0, connects: 0 }
-  /** Called with the time that replies took. */
-  onReplies: (count: number, milliseconds: number) => void = () => undefined
-  #shared: [ShardConnection | undefined, ShardConnection | undefined] = [undefined, undefined]
-  readonly #own = new Set<ShardConnection>()
-  #failures = 0
-  #retryAt = 0
-  #reason = ''
-  #up = true
+  /** As they were given. */
+  readonly servers: readonly Upstream[]
+  /** Who gets writes. */
+  primary: Upstream
+  /** Who may be asked for reads in place of the primary; empty where that is asked itself. */
+  readers: readonly Upstream[] = []
+  /** Whether its keys are placed among the other shards. */
+  ejected = false
+  readonly hot = new HotKeys()
+  readonly #reads: Reads
+  readonly #onState: ShardOptions['onState']
+  readonly #roles: RoleWatch | undefined
 
   constructor(options: ShardOptions) {
-    this.name = options.name
-    this.options = options
+    const { name, address, replicas = [], reads = 'primary' } = options
+    this.name = name
+    this.#reads = reads
+    this.#onState = options.onState
+    const limits: UpstreamLimits = {
+      ...{ connectTimeoutMs: options.connectTimeoutMs, timeoutMs: options.timeoutMs },
+      ...{ backoffMs: options.backoffMs, backoffMostMs: options.backoffMostMs },
+      failureLimit: options.failureLimit ?? 2,
+      countErrors: options.countErrors ?? false,
+    }
+    const upstreamAt = (at: ShardAddress) => new Upstream(name, at, limits, (one) => this.#onServer(one))
+    this.primary = upstreamAt(address)
+    this.servers = [this.primary, ...replicas.map(upstreamAt)]
+    this.#roles =
+      replicas.length === 0
+        ? undefined
+        : new RoleWatch(this.servers, options.roleEveryMs ?? ROLE_EVERY_MS, () => this.#onRoles())
   }
 
   get up(): boolean {
-    return this.#up
+    return this.primary.up
   }
 
-  /** Why it is down. */
+  /** Why its primary is down. */
   get reason(): string {
-    return this.#reason
+    return this.primary.reason
+  }
+
+  get counts(): UpstreamCounts {
+    return this.primary.counts
   }
 
   get inFlight(): number {
-    return this.#shared.reduce((sum, connection) => sum + (connection?.inFlight ?? 0), 0)
-  }
-
-  /** Connections, those of single clients included. */
-  get connections(): number {
-    return this.#own.size + this.#shared.filter((connection) => connection !== undefined).length
+    return this.servers.reduce((sum, { inFlight }) => sum + inFlight, 0)
   }
 
   /** What is said to a client whose command was not, or not wholly, answered. */
   fault(reason: string): string {
-    return `ERR shard ${this.name} (${this.options.address.text}): ${reason}`
+    return this.primary.fault(reason)
   }
 
-  /** The connection that all share; undefined while the shard is left alone. */
-  shared(protocol: Protocol, now: number): ShardConnection | undefined {
-    const connection = this.#shared[protocol - 2]
-    if (connection !== undefined) return connection
-    if (now < this.#retryAt) return undefined
-    const opened = this.#open(protocol)
-    // It may have failed at once.
-    if (!opened.closed) this.#shared[protocol - 2] = opened
-    return opened
+  /** @param client number of the client, which keeps to one server, so that it never reads what is older again */
+  reader(client: number): Upstream {
+    const { readers } = this
+    return readers[client % readers.length] ?? this.primary
+  }
+
+  /** What a server says that it is; what the topology says of it as long as it was not asked. */
+  roleOf(server: Upstream): 'primary' | 'replica' {
+    return server === this.primary ? 'primary' : 'replica'
+  }
+
+  /** Why a server that is up gets no reads; '' where it may. */
+  unreadable(server: Upstream): string {
+    return this.#roles?.unreadable(server) ?? ''
   }
 
   /** One for a single client, who gives it back or destroys it. */
   own(protocol: Protocol, owner: Owner): ShardConnection {
-    const at = this.#unused.findLastIndex((connection) => connection.protocol === protocol)
-    const [unused] = at < 0 ? [] : this.#unused.splice(at, 1)
-    const connection = unused ?? this.#open(protocol)
-    connection.owner = owner
-    if (!connection.closed) this.#own.add(connection)
-    return connection
+    return this.primary.own(protocol, owner)
   }
 
   /** Takes back a connection on which nothing is awaited, and whose state is that of a new one. */
   giveBack(connection: ShardConnection): void {
-    connection.owner = undefined
-    if (connection.closed) return
-    if (this.#unused.length < UNUSED_MOST && connection.inFlight === 0) this.#unused.push(connection)
-    else connection.destroy('it is not needed any more')
+    for (const server of this.servers) if (server.giveBack(connection)) return
   }
 
-  readonly #unused: ShardConnection[] = []
+  warm(): void {
+    for (const server of this.servers) server.warm()
+  }
 
   /** Gives up what is overdue. */
   tick(now: number): void {
-    for (const connection of this.#shared) connection?.tick(now)
-    for (const connection of this.#own) connection.tick(now)
+    for (const server of this.servers) server.tick(now)
+    this.#roles?.tick(now)
+    this.hot.tick(now)
+  }
+
+  retire(): void {
+    for (const server of this.servers) server.retire()
   }
 
   /** Cuts off all connections. */
   close(reason: string): void {
-    for (const connection of [...this.#shared, ...this.#own]) connection?.destroy(reason)
+    for (const server of this.servers) server.close(reason)
   }
 
-  #open(protocol: Protocol): ShardConnection {
-    this.counts.connects += 1
-    const { address, connectTimeoutMs, timeoutMs } = this.options
-    return new ShardConnection({
-      address,
-      protocol,
-      connectTimeoutMs,
-      timeoutMs,
-      onReady: () => this.#succeed(),
-      onClose: (connection, reason) => {
-        if (this.#own.delete(connection)) {
-          const at = this.#unused.indexOf(connection)
-          if (at >= 0) this.#unused.splice(at, 1)
-          connection.owner?.onClose(reason)
-          return
-        }
-        if (this.#shared[protocol - 2] === connection) this.#shared[protocol - 2] = undefined
-        this.#fail(reason)
-      },
-      onReplies: (count, milliseconds) => {
-        this.counts.replies += count
-        this.onReplies(count, milliseconds)
-      },
-    })
+  #onServer(server: Upstream): void {
+    this.#spread()
+    if (server === this.primary) this.#onState(this, server.up, server.reason)
+    // Whoever follows it may have taken its place already.
+    if (!server.up) this.#roles?.hurry()
   }
 
-  #succeed(): void {
-    this.#failures = 0
-    this.#retryAt = 0
-    this.#reason = ''
-    if (this.#up) return
-    this.#up = true
-    this.options.onState(this, true, '')
+  #onRoles(): void {
+    const primary = this.#roles?.primary(this.primary)
+    const before = this.primary
+    if (primary !== undefined) this.primary = primary
+    this.#spread()
+    if (this.primary !== before) this.#onState(this, this.primary.up, this.primary.reason)
   }
 
-  #fail(reason: string): void {
-    const { backoffMs, backoffMostMs } = this.options
-    this.counts.failures += 1
-    this.#reason = reason
-    // A connection that has worked is opened again at once: shards close idle ones, and restart.
-    this.#retryAt =
-      this.#failures === 0
-        ? 0
-        : performance.now() + Math.min(backoffMostMs, backoffMs * 2 ** (this.#failures - 1))
-    this.#failures += 1
-    if (this.#failures < 2 || !this.#up) return
-    this.#up = false
-    this.options.onState(this, false, reason)
+  #spread(): void {
+    if (this.#reads === 'primary') return
+    const replicas = this.servers.filter(
+      (server) => server !== this.primary && server.up && this.#roles?.unreadable(server) === '',
+    )
+    this.readers = this.#reads === 'any' && this.primary.up ? [this.primary, ...replicas] : replicas
   }
 }

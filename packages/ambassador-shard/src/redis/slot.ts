@@ -1,6 +1,5 @@
 import { encodeError } from '@outrider/resp'
 import type { ReplySink } from './reply-sink.ts'
-import type { Shard } from './shard.ts'
 import type { ShardConnection } from './shard-connection.ts'
 
 /** Who is told of slots: the client whose replies they are. */
@@ -31,11 +30,16 @@ export abstract class Slot {
   abstract release(): void
 }
 
+/** Who is named in errors. */
+interface Named {
+  fault(reason: string): string
+}
+
 /** Replies that pass through as they come, from one shard. */
 export class PassSlot extends Slot implements ReplySink {
   /** Replies that have not ended. */
   count = 0
-  readonly shard: Shard
+  readonly shard: Named
   readonly connection: ShardConnection
   /** Of one that others may not join. */
   readonly whenDone: (() => void) | undefined
@@ -45,7 +49,7 @@ export class PassSlot extends Slot implements ReplySink {
   #begun = false
 
   /** @param whenDone called when all its replies have ended */
-  constructor(owner: SlotOwner, shard: Shard, connection: ShardConnection, whenDone?: () => void) {
+  constructor(owner: SlotOwner, shard: Named, connection: ShardConnection, whenDone?: () => void) {
     super()
     this.#owner = owner
     this.shard = shard

@@ -3,6 +3,7 @@ import type { Command } from './command.ts'
 import type { KeyList } from './command-keys.ts'
 import type { SplitJoin } from './command-policy.ts'
 import { Join, joinSplit } from './join.ts'
+import type { Shard } from './shard.ts'
 
 /** Splits a command by its keys into one for each shard, and joins what they answer. */
 export function split(
@@ -13,32 +14,30 @@ export function split(
   command: Command,
 ): void {
   const { topology } = client
-  const whole = topology.shardOf(frame, keys)
-  if (whole !== undefined) {
-    client.forward(frame, whole)
-    return
-  }
-  const { ring, shards } = topology
   const { bytes, start, args, now } = frame
   /** For each shard, the places of its keys among all keys. */
-  const places = new Map<number, number[]>()
+  const places = new Map<Shard, number[]>()
   for (let place = 0; place < keys.count; place += 1) {
     const position = keys.positions[place] ?? 0
-    const index = ring.indexOf(bytes, start + args.argStart(position), start + args.argEnd(position))
-    const own = places.get(index)
-    if (own === undefined) places.set(index, [place])
+    const shard = topology.locate(bytes, start + args.argStart(position), start + args.argEnd(position))
+    const own = places.get(shard)
+    if (own === undefined) places.set(shard, [place])
     else own.push(place)
+  }
+  const [only] = places.keys()
+  if (only !== undefined && places.size === 1) {
+    client.forward(frame, only, command)
+    return
   }
   const all = [...places.values()]
   const join = new Join(client.made(), all.length, (parts) => joinSplit(how, parts, all))
   let part = 0
-  for (const [index, own] of places) {
-    const shard = shards[index]
-    if (shard === undefined) continue
+  for (const [shard, own] of places) {
     const positions = own.map((place) => keys.positions[place] ?? 0)
-    client.send(shard, join.sink(shard, part), piece(frame, positions, command.keys.step), now)
+    client.send(shard, command, join.sink(shard, part), piece(frame, positions, command.keys.step), now)
     part += 1
   }
+  client.onFragments(part)
 }
 
 const CR = 0x0d

@@ -1,0 +1,118 @@
+import type { ListenAddress } from '@outrider/listen'
+import type { PoolDescription } from './pool.ts'
+import type { ClientLimits } from './redis/client-connection.ts'
+import type { Users } from './redis/local.ts'
+import { startRedisProxy } from './redis/proxy.ts'
+import type { Shard } from './redis/shard.ts'
+import type { Topology } from './redis/topology.ts'
+import type { Upstream } from './redis/upstream.ts'
+import { ShardSet, type ShardSettings } from './shard-set.ts'
+import type { ServerStatus, ShardState, ShardStatus, Status } from './status.ts'
+
+/** Shards and how they are reached: what may change while clients are served. */
+export interface PoolPlan {
+  readonly pool: PoolDescription
+  readonly settings: ShardSettings
+  /** Where it is from, for people. */
+  readonly source: string
+}
+
+export interface ServePoolOptions extends PoolPlan {
+  readonly listen: ListenAddress
+  readonly users?: Users
+  readonly limits?: Partial<ClientLimits>
+  /** Clients at the same time. */
+  readonly clients?: number
+  /** Hot keys of each shard that are told. */
+  readonly hotKeys?: number
+  /** A shard goes down, or is back. */
+  readonly onShard?: (shard: string, up: boolean, reason: string) => void
+  /** A client is gone that did not leave by itself. */
+  readonly onClientClose?: (address: string, reason: string) => void
+}
+
+/** One pool of shards behind one address. */
+export interface ServedPool extends AsyncDisposable {
+  readonly address: ListenAddress
+  /** Places keys by another plan from now on; shards that both have in common keep their connections. */
+  use(plan: PoolPlan): void
+  status(): Status
+  /** Accepts nobody and nothing more; resolves when all that was asked is answered. */
+  drain(): Promise<void>
+}
+
+/** Rejects with the system's error when it cannot listen. */
+export async function servePool(options: ServePoolOptions): Promise<ServedPool> {
+  const shards = new ShardSet((shard, up, reason) => options.onShard?.(shard.name, up, reason))
+  let plan: PoolPlan = options
+  const { listen, users, limits, clients, onClientClose } = options
+  const proxy = await startRedisProxy({
+    listen,
+    topology: shards.build(plan.pool, plan.settings),
+    ...(users !== undefined && { users }),
+    ...(limits !== undefined && { limits }),
+    ...(clients !== undefined && { clients }),
+    ...(onClientClose !== undefined && { onClientClose }),
+  })
+  const most = options.hotKeys ?? HOT_KEYS
+  return {
+    address: proxy.address,
+    use(next) {
+      proxy.useTopology(shards.build(next.pool, next.settings))
+      plan = next
+    },
+    status(): Status {
+      const { topology } = proxy
+      const { pool, settings, source } = plan
+      const { gutter } = topology
+      return {
+        ...{ pool: pool.name, distribution: pool.distribution, tag: pool.tag, source },
+        hash: topology.ring.placement.hashName,
+        failurePolicy: settings.onFailure,
+        ...{ clients: proxy.clients, clientsTotal: proxy.clientsTotal, clientErrors: proxy.clientErrors },
+        ...{ commands: proxy.commands, fragments: proxy.fragments, forwardErrors: proxy.forwardErrors },
+        shards: statusesOf(topology, most),
+        gutter: gutter === undefined ? [] : statusesOf(gutter, most),
+      }
+    },
+    drain: () => proxy.drain(),
+    [Symbol.asyncDispose]: () => proxy[Symbol.asyncDispose](),
+  }
+}
+
+const HOT_KEYS = 10
+
+function statusesOf(topology: Topology, most: number): ShardStatus[] {
+  const { servers, placement } = topology.ring
+  const now = performance.now()
+  return topology.shards.map((shard, index): ShardStatus => {
+    const all = shard.servers
+    const [p50Ms = 0, p99Ms = 0] = shard.primary.latency.quantiles([0.5, 0.99], now)
+    return {
+      ...{ name: shard.name, state: stateOf(shard, topology), reason: shard.reason },
+      ...{ weight: servers[index]?.weight ?? 1, share: placement.shares[index] ?? 0 },
+      requests: all.reduce((sum, { counts }) => sum + counts.requests, 0),
+      inFlight: shard.inFlight,
+      latency: { p50Ms, p99Ms },
+      servers: [shard.primary, ...all.filter((server) => server !== shard.primary)].map((server) =>
+        serverStatus(shard, server),
+      ),
+      hot: most === 0 ? [] : shard.hot.top(most, now),
+    }
+  })
+}
+
+function stateOf(shard: Shard, { gutter }: Topology): ShardState {
+  if (shard.ejected) return 'ejected'
+  if (shard.up) return 'up'
+  return gutter === undefined ? 'down' : 'gutter'
+}
+
+function serverStatus(shard: Shard, server: Upstream): ServerStatus {
+  return {
+    ...{ address: server.address.text, role: shard.roleOf(server), up: server.up },
+    reason: server.up ? shard.unreadable(server) : server.reason,
+    ...{ connections: server.connections, inFlight: server.inFlight },
+    ...server.counts,
+  }
+}
