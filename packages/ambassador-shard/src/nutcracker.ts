@@ -90,7 +90,6 @@ function readPool(name: string, section: Section): NutcrackerPool | undefined {
     name,
     ...rules,
     shards,
-    gutter: [],
     // What is not positive never times out.
     timeoutMs: timeout === 0 ? undefined : timeout,
     backlog: section.whole('backlog', 0, 512),

@@ -30,7 +30,7 @@ export interface PoolDescription {
   /** In the order of the source, which is that of the ring's indexes. */
   readonly shards: readonly ShardDescription[]
   /** Where the keys of shards that are down may go, placed by the same rules. */
-  readonly gutter: readonly ShardDescription[]
+  readonly gutter?: readonly ShardDescription[]
 }
 
 /** What decides where keys are, beside the shards. */

@@ -27,8 +27,8 @@ export interface ServePoolOptions extends PoolPlan {
   readonly hotKeys?: number
   /** A shard goes down, or is back. */
   readonly onShard?: (shard: string, up: boolean, reason: string) => void
-  /** A client is gone that did not leave by itself. */
-  readonly onClientClose?: (address: string, reason: string) => void
+  /** A client is gone; an error when it did not leave by itself. */
+  readonly onClientClose?: (address: string, reason: string, isError: boolean) => void
 }
 
 /** One pool of shards behind one address. */

@@ -1,5 +1,4 @@
-import { type PoolDescription, type ShardDescription, type Target, targetText } from './pool.ts'
-import { ringOf } from './pool.ts'
+import { type PoolDescription, ringOf, type ShardDescription, type Target, targetText } from './pool.ts'
 import { type ShardTls, shardAddress } from './redis/address.ts'
 import { type Reads, Shard } from './redis/shard.ts'
 import { Topology } from './redis/topology.ts'
@@ -49,9 +48,10 @@ export class ShardSet {
         return shard
       })
     const { onFailure } = settings
+    const spare = pool.gutter ?? []
     const gutter =
-      onFailure === 'gutter' && pool.gutter.length > 0
-        ? new Topology(ringOf({ ...pool, shards: pool.gutter }), shardsOf(pool.gutter))
+      onFailure === 'gutter' && spare.length > 0
+        ? new Topology(ringOf({ ...pool, shards: spare }), shardsOf(spare))
         : undefined
     const topology = new Topology(ringOf(pool), shardsOf(pool.shards), {
       ...(gutter !== undefined && { gutter }),

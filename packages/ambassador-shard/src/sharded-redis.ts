@@ -4,7 +4,6 @@ import {
   type CommonRedisOptions,
   Redis,
   type RedisKey,
-  type RedisOptions,
   type RedisValue,
   type StandaloneConnectionOptions,
 } from 'ioredis'
@@ -17,9 +16,9 @@ export type ShardServers =
   | readonly string[]
   | (PoolDescription & Partial<Pick<NutcrackerPool, 'auth' | 'db'>>)
 
-/** Those of ioredis, but for the ones that say where a server is. */
-export type ShardClientOptions = Omit<CommonRedisOptions, 'Connector'> &
-  Pick<StandaloneConnectionOptions, 'family' | 'tls'>
+/** Those of ioredis, but for the ones that say where a server is, and for a shape of replies that has types of its own. */
+export type ShardClientOptions = Omit<CommonRedisOptions, 'Connector' | 'replyMapping'> &
+  Pick<StandaloneConnectionOptions, 'disconnectTimeout' | 'family' | 'tls'>
 
 export interface ShardedRedisOptions {
   readonly servers: ShardServers
@@ -257,7 +256,7 @@ class ShardClients implements ShardedRedis {
     return ring
   }
 
-  #open(shard: string, options: RedisOptions): Redis {
+  #open(shard: string, options: ClientOptions): Redis {
     const { onError } = this.#options
     const client = new Redis(options)
     if (onError !== undefined) client.on('error', (error: Error) => onError(shard, error))
@@ -285,11 +284,13 @@ function poolOf(
 // Array.isArray does not tell a readonly one.
 const isList = (servers: ShardServers): servers is readonly string[] => Array.isArray(servers)
 
+type ClientOptions = ShardClientOptions & StandaloneConnectionOptions
+
 function clientOptions(
   { target, username }: ShardDescription,
   { auth, db }: Exclude<ShardServers, readonly string[]>,
   { tls, ...options }: ShardClientOptions = {},
-): RedisOptions {
+): ClientOptions {
   return {
     lazyConnect: true,
     ...(auth !== undefined && { password: auth }),

@@ -3,7 +3,6 @@ import { parseAddress, parseServer, pathFault, weightFault } from './address-tex
 import { type Fault, isMap, numberOf, Section, show } from './document.ts'
 import {
   Names,
-  type PoolDescription,
   type Result,
   type Rules,
   ringFault,
@@ -39,7 +38,7 @@ export function readTopology(document: unknown): Result {
     const text = list.length === 0 ? undefined : ringFault(rules, list)
     if (text !== undefined) return { ok: false, faults: [{ path: [key], text }] }
   }
-  return { ok: true, pool: { name: 'redis', ...rules, shards, gutter } }
+  return { ok: true, pool: { name: 'redis', ...rules, shards, ...(gutter.length > 0 && { gutter }) } }
 }
 
 function readRules(section: Section): Rules {

@@ -1,12 +1,15 @@
 import { once } from 'node:events'
-import { lstat, unlink } from 'node:fs/promises'
+import { chmod, lstat, unlink } from 'node:fs/promises'
 import { connect, type Server } from 'node:net'
 
 /**
  * Port 0 lets the system choose one. With `reusePort` others who say so too may listen at the same port, as the same
  * user, and the system spreads the connections among all of them (SO_REUSEPORT, socket(7)).
  */
-export type ListenAddress = { host: string; port: number; reusePort?: boolean } | { path: string }
+export type ListenAddress =
+  | { host: string; port: number; reusePort?: boolean }
+  /** Without `mode`, the permissions of the socket are what the process leaves to others. */
+  | { path: string; mode?: number }
 
 // A thousand clients that come at once, as after a restart, fill Node's 511 before the first is accepted, and whom the
 // system turns away then comes again after a second, three and seven. It lowers this to net.core.somaxconn.
@@ -24,6 +27,7 @@ export async function listen(server: Server, address: ListenAddress): Promise<Li
     await unlink(address.path)
     await listenOnce(server, address)
   }
+  if ('path' in address && address.mode !== undefined) await chmod(address.path, address.mode)
   const actual = server.address()
   if (actual === null || typeof actual === 'string') return address
   return { host: actual.address, port: actual.port }

@@ -23,12 +23,15 @@ export interface ClientLimits {
   /** Of replies in all, and replies, for which a client may wait until it is read no further. */
   readonly pendingBytes: number
   readonly pendingReplies: number
+  /** Of one argument of a command. */
+  readonly valueBytes: number
 }
 
 export const CLIENT_LIMITS: ClientLimits = {
   replyBytes: 64 * 1024 * 1024,
   pendingBytes: 1024 * 1024,
   pendingReplies: 4_096,
+  valueBytes: 512 * 1024 * 1024,
 }
 
 /** What a client needs of the ambassador. */
@@ -76,7 +79,7 @@ export class ClientConnection implements SlotOwner, Session {
   readonly #socket: Socket
   readonly #host: ClientHost
   readonly #outbox: Outbox
-  readonly #reader = new CommandReader()
+  readonly #reader: CommandReader
   readonly #keys = new KeyList()
   readonly #pinned: Pinned
   readonly #connected = Date.now()
@@ -100,6 +103,7 @@ export class ClientConnection implements SlotOwner, Session {
     this.id = id
     this.#host = host
     this.#outbox = new Outbox(socket)
+    this.#reader = new CommandReader({ bulkBytes: host.limits.valueBytes })
     this.#pinned = new Pinned(this, host)
     this.user = host.users.required ? undefined : 'default'
     this.#reader.authenticated = this.user !== undefined

@@ -22,7 +22,7 @@ export interface RedisProxyOptions {
   /** How long what is in flight at a shard that is no longer in use may go on. */
   readonly retireMs?: number
   /** Called for each client that is gone. */
-  readonly onClientClose?: (address: string, reason: string) => void
+  readonly onClientClose?: (address: string, reason: string, isError: boolean) => void
 }
 
 export interface RedisProxy extends AsyncDisposable {
@@ -135,7 +135,7 @@ class ShardProxy implements RedisProxy, ClientHost {
   onClose(client: ClientConnection, reason: string, isError: boolean): void {
     this.#clients.delete(client)
     if (isError) this.clientErrors += 1
-    this.#options.onClientClose?.(client.address, reason)
+    this.#options.onClientClose?.(client.address, reason, isError)
     if (this.#clients.size === 0) for (const resolve of this.#waiting.splice(0)) resolve()
   }
 

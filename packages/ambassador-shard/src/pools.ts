@@ -1,0 +1,64 @@
+import { type ServedPool, type ServePoolOptions, servePool } from './serve-pool.ts'
+import type { Status } from './status.ts'
+
+/** Several pools, each behind an address of its own, which come and go with their file. */
+export class Pools implements AsyncDisposable {
+  readonly #served = new Map<string, ServedPool>()
+  /** No longer in the file, with clients that are still being answered. */
+  readonly #leaving = new Set<ServedPool>()
+
+  /**
+   * Serves these pools from now on: those that are new begin, those that are known keep their clients, and those that
+   * are gone end behind what they were asked. Where one cannot listen, nothing changes.
+   */
+  async use(pools: readonly ServePoolOptions[]): Promise<void> {
+    const wanted = new Map(pools.map((options) => [identityOf(options), options]))
+    const begun = new Map<string, ServedPool>()
+    try {
+      for (const [identity, options] of wanted) {
+        if (!this.#served.has(identity)) begun.set(identity, await servePool(options))
+      }
+    } catch (error) {
+      await Promise.all([...begun.values()].map((pool) => pool[Symbol.asyncDispose]()))
+      throw error
+    }
+    for (const [identity, pool] of this.#served) {
+      const options = wanted.get(identity)
+      if (options !== undefined) {
+        pool.use(options)
+      } else {
+        this.#served.delete(identity)
+        this.#leave(pool)
+      }
+    }
+    for (const [identity, pool] of begun) this.#served.set(identity, pool)
+  }
+
+  get served(): readonly ServedPool[] {
+    return [...this.#served.values()]
+  }
+
+  statuses(): Status[] {
+    return this.served.map((pool) => pool.status())
+  }
+
+  async drain(): Promise<void> {
+    await Promise.all([...this.#served.values(), ...this.#leaving].map((pool) => pool.drain()))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const all = [...this.#served.values(), ...this.#leaving]
+    await Promise.all(all.map((pool) => pool[Symbol.asyncDispose]()))
+  }
+
+  #leave(pool: ServedPool): void {
+    this.#leaving.add(pool)
+    void pool.drain().then(async () => {
+      await pool[Symbol.asyncDispose]()
+      this.#leaving.delete(pool)
+    })
+  }
+}
+
+/** A pool that listens elsewhere is another one: its clients have to come anew anyway. */
+const identityOf = ({ pool, listen }: ServePoolOptions): string => JSON.stringify([pool.name, listen])
