@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { containerNames } from '../scripts/workspace.ts'
 import { inRoot } from './support/workspace.ts'
@@ -26,6 +27,16 @@ function sourcesOf(name: string): Source[] {
     .filter(({ file }) => !isTest(file))
 }
 
+/** Who asks for a client library imports this file by a subpath, and everybody else does without the library. */
+const LIBRARIES: Readonly<Record<string, string>> = {
+  'packages/ambassador-shard/src/sharded-redis.ts': 'ioredis',
+}
+
+const isLibraryOrItsFile = (target: string): boolean =>
+  Object.entries(LIBRARIES).some(
+    ([file, library]) => target === library || basename(target) === basename(file),
+  )
+
 const containers = containerNames()
 const everything = readdirSync(inRoot('packages')).flatMap(sourcesOf)
 
@@ -38,10 +49,20 @@ describe('the dependency law', () => {
           const allowed = (target: string) =>
             target.startsWith('./') ||
             target.startsWith('node:') ||
+            target === LIBRARIES[file] ||
             /^@outrider\/(listen|http-forward|resp|hash-ring)$/.test(target)
           return imports.filter((target) => !allowed(target)).map((target) => `${file} imports ${target}`)
         }),
     )
+    expect(offences).toEqual([])
+  })
+
+  it('no other file needs such a library', () => {
+    const offences = everything
+      .filter(({ file }) => !Object.hasOwn(LIBRARIES, file))
+      .flatMap(({ file, imports }) =>
+        imports.filter(isLibraryOrItsFile).map((target) => `${file} imports ${target}`),
+      )
     expect(offences).toEqual([])
   })
 

@@ -28,6 +28,21 @@ afterAll(() => rmSync(consumer, { recursive: true }))
 const inConsumer = (...command: [string, ...string[]]): string =>
   execFileSync(command[0], command.slice(1), { cwd: consumer, encoding: 'utf8' })
 
+function addToConsumer(...packages: string[]): void {
+  execFileSync('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', ...packages], {
+    cwd: consumer,
+    stdio: 'pipe',
+  })
+}
+
+/** The version that the repository tests with. */
+function ioredis(): string {
+  const { devDependencies } = JSON.parse(readFileSync(inRoot('package.json'), 'utf8')) as {
+    devDependencies: Record<string, string>
+  }
+  return `ioredis@${devDependencies['ioredis']}`
+}
+
 it('a module from npm works without container and without core', () => {
   const script = `
     import { selfSigned, startHttpsSidecar } from '@outrider/sidecar-https'
@@ -76,6 +91,23 @@ it('a module from npm finds the program of its threads', () => {
   expect(inConsumer(process.execPath, 'threads.mjs')).toBe('threads: 2\n')
 })
 
+it('the clients of shards come from a subpath, and nothing else needs their library', () => {
+  const script = `
+    import { readTopology } from '@outrider/ambassador-shard'
+    const { pool } = readTopology({ shards: [{ name: 'redis-1', address: '10.0.0.1:6379' }] })
+    try {
+      const { createShardedRedis } = await import('@outrider/ambassador-shard/sharded-redis')
+      console.log(createShardedRedis({ servers: pool }).shardOf('a').name)
+    } catch (error) {
+      console.log(error.message)
+    }
+  `
+  writeFileSync(join(consumer, 'shards.mjs'), script)
+  expect(inConsumer(process.execPath, 'shards.mjs')).toMatch(/^Cannot find package 'ioredis'/)
+  addToConsumer(ioredis())
+  expect(inConsumer(process.execPath, 'shards.mjs')).toBe('redis-1\n')
+})
+
 it('the outrider command from npm runs a container', () => {
   expect(inConsumer('npx', 'outrider', 'list')).toContain('sidecar-https')
   expect(inConsumer('npx', 'outrider', 'sidecar-https', '--print', 'schema')).toContain(
@@ -95,20 +127,19 @@ it('the declarations of the packages type-check in a strict project, and so do t
     join(consumer, 'use.ts'),
     `import type { HttpsSidecar } from '@outrider/sidecar-https'
      import container from '@outrider/sidecar-https/container'
+     import { createShardedRedis, type ShardedRedis } from '@outrider/ambassador-shard/sharded-redis'
      import { type Container, duration } from '@outrider/core'
      export const name: string = (container satisfies Container).name
      export const ms: number = duration.kind.parse('10s')
-     export const drain = (sidecar: HttpsSidecar): Promise<void> => sidecar.drain()`,
+     export const drain = (sidecar: HttpsSidecar): Promise<void> => sidecar.drain()
+     export const shards: ShardedRedis = createShardedRedis({ servers: ['redis-1:6379'], options: { db: 1 } })`,
   )
   const pems = ['certificatePem', 'keyPem', 'shopPem', 'shopKeyPem', 'authoritiesPem', 'crlPem']
   const given = `declare const ${pems.map((name) => `${name}: string`).join(', ')}
      declare const renewed: { cert: string; key: string }\n`
   writeFileSync(join(consumer, 'notes.ts'), given + codeIn('packages/sidecar-https/NOTES.md'))
   writeFileSync(join(consumer, 'readme.ts'), codeIn('README.md'))
-  execFileSync('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', '@types/node@24'], {
-    cwd: consumer,
-    stdio: 'pipe',
-  })
+  addToConsumer('@types/node@24', ioredis())
   const tsc = inRoot('node_modules/.bin/tsc')
   expect(inConsumer(tsc, '-p', '.', '--types', 'node')).toBe('')
 })

@@ -7,14 +7,16 @@ import {
   type RedisValue,
   type StandaloneConnectionOptions,
 } from 'ioredis'
+import { show } from './document.ts'
 import type { NutcrackerPool } from './nutcracker.ts'
-import { type PoolDescription, ringOf, type ShardDescription, targetText } from './pool.ts'
+import { type PoolDescription, type Rules, ringOf, type ShardDescription, targetText } from './pool.ts'
 import { serverList } from './topology-file.ts'
 
-/** Lines as `serverList` reads them, or a pool as `readTopology` and `readNutcracker` give it. */
-export type ShardServers =
-  | readonly string[]
-  | (PoolDescription & Partial<Pick<NutcrackerPool, 'auth' | 'db'>>)
+/** As `readTopology` and `readNutcracker` give it. Its spare shards are never asked. */
+export type ShardPool = PoolDescription & Partial<Pick<NutcrackerPool, 'auth' | 'db'>>
+
+/** Lines as `serverList` reads them, or a pool. */
+export type ShardServers = readonly string[] | ShardPool
 
 /** Those of ioredis, but for the ones that say where a server is, and for a shape of replies that has types of its own. */
 export type ShardClientOptions = Omit<CommonRedisOptions, 'Connector' | 'replyMapping'> &
@@ -23,7 +25,7 @@ export type ShardClientOptions = Omit<CommonRedisOptions, 'Connector' | 'replyMa
 export interface ShardedRedisOptions {
   readonly servers: ShardServers
   /** How keys are placed where `servers` are lines, as a pool says it itself; without, as twemproxy does by default. */
-  readonly placement?: Partial<Omit<PoolDescription, 'name' | 'shards'>>
+  readonly placement?: Partial<Rules>
   /** Of each client. The password and database win over those of the pool, its user names win over theirs. */
   readonly options?: ShardClientOptions
   /** How long commands may take that a shard has in hand when it leaves, or when all is quit; 10 s without. */
@@ -122,7 +124,7 @@ class ShardClients implements ShardedRedis {
     for (const other of others) {
       const { name } = this.shardOf(other)
       if (name === shard.name) continue
-      const keys = `${JSON.stringify(String(key))} and ${JSON.stringify(String(other))}`
+      const keys = `${show(String(key))} and ${show(String(other))}`
       throw new Error(`keys ${keys} live on ${shard.name} and ${name}: give them a common hash tag`)
     }
     return client
@@ -270,15 +272,13 @@ class ShardClients implements ShardedRedis {
   }
 }
 
-function poolOf(
-  servers: ShardServers,
-  placement: ShardedRedisOptions['placement'],
-): Exclude<ShardServers, readonly string[]> {
+const TWEMPROXY: Rules = { distribution: 'ketama', hash: undefined, tag: undefined, charSign: 'signed' }
+
+function poolOf(servers: ShardServers, placement?: Partial<Rules>): ShardPool {
   if (!isList(servers)) return servers
   const list = serverList(servers)
   if (!list.ok) throw new Error(list.faults.map(({ text }) => text).join('\n'))
-  const rules = { distribution: 'ketama', hash: undefined, tag: undefined, charSign: 'signed' } as const
-  return { name: 'redis', ...rules, ...placement, shards: list.shards }
+  return { name: 'redis', ...TWEMPROXY, ...placement, shards: list.shards, gutter: [] }
 }
 
 // Array.isArray does not tell a readonly one.
@@ -288,7 +288,7 @@ type ClientOptions = ShardClientOptions & StandaloneConnectionOptions
 
 function clientOptions(
   { target, username }: ShardDescription,
-  { auth, db }: Exclude<ShardServers, readonly string[]>,
+  { auth, db }: ShardPool,
   { tls, ...options }: ShardClientOptions = {},
 ): ClientOptions {
   return {
