@@ -16,4 +16,11 @@ export type { FailurePolicy, ShardSettings } from './shard-set.ts'
 export type { HotKey, ServerStatus, ShardState, ShardStatus, Status } from './status.ts'
 export { type Change, changeText, describeChange } from './topology-diff.ts'
 export { readTopology, serverList } from './topology-file.ts'
+export {
+  type StatsMeta,
+  type StatsServer,
+  type StatsServerOptions,
+  startStatsServer,
+  twemproxyStats,
+} from './twemproxy-stats.ts'
 export { type Passwords, readUsers, usersOf } from './users.ts'
