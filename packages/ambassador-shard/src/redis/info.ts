@@ -68,6 +68,8 @@ function joined(line: string, fields: readonly Map<string, string>[]): string {
   if (colon <= 0 || line.startsWith('#')) return line
   const name = line.slice(0, colon)
   if (KEYSPACE.test(name)) return `${name}:${joinKeyspace(name, fields)}`
+  // A client waits until it is 0, and the others are there for their keys.
+  if (name === 'loading') return `${name}:${least(name, fields)}`
   if (ADDED.has(name)) return `${name}:${trimmed(total(name, fields))}`
   if (HUMAN.test(name)) return `${name}:${human(total(name.replace(/_human$/, ''), fields))}`
   return line
@@ -76,6 +78,9 @@ function joined(line: string, fields: readonly Map<string, string>[]): string {
 function total(name: string, fields: readonly Map<string, string>[]): number {
   return fields.reduce((sum, own) => sum + (Number(own.get(name)) || 0), 0)
 }
+
+const least = (name: string, fields: readonly Map<string, string>[]): number =>
+  Math.min(...fields.map((own) => Number(own.get(name)) || 0))
 
 const trimmed = (value: number): string => (Number.isInteger(value) ? String(value) : value.toFixed(6))
 

@@ -154,10 +154,16 @@ export function joinFanOut(
     case 'all-booleans':
       return combine(parts, (values) => allBooleans(values))
     case 'info':
-      return combine(parts, (values) => encodeVerbatim(joinInfo(values.map(textOf)), protocol))
+      return combine(answered(parts), (values) => encodeVerbatim(joinInfo(values.map(textOf)), protocol))
     case 'config':
       return combine(parts, (values) => joinConfig(parts, values, protocol))
   }
+}
+
+/** Those that have answered, as long as one has: clients ask INFO before all else, and leave when it fails. */
+function answered(parts: readonly Part[]): readonly Part[] {
+  const good = parts.filter(({ bytes }) => !isError(bytes))
+  return good.length > 0 ? good : parts
 }
 
 /** Joins the values, or gives the error of the first that failed with how many did it. */
