@@ -92,6 +92,22 @@ forEveryContainer((subject) => {
     for (const name of Object.keys(params)) expect(html).toContain(`<code>${name}</code>`)
   })
 
+  line(8, 'each page of its own is linked by /, and answers as HTML and JSON', async () => {
+    const program = await subject.start()
+    await subject.fixture.work(await program.addresses())
+    const paths = Object.keys(subject.container.pages)
+    const { links } = (await (await program.ask('/?format=json')).json()) as { links: string[] }
+    expect(links).toEqual(expect.arrayContaining(paths))
+    for (const path of paths) {
+      const json = await program.ask(path)
+      expect(json.headers.get('content-type')).toContain('application/json')
+      expect(await json.json()).toBeTruthy()
+      const html = await program.ask(`${path}?format=html`)
+      expect(html.headers.get('content-type')).toContain('text/html')
+      expect(await html.text()).toMatch(/<h1>.+<\/h1>/)
+    }
+  })
+
   line(9, 'POST /drain from loopback drains and ends the process with 0', async () => {
     const program = await subject.start()
     expect((await program.ask('/drain', { method: 'POST' })).status).toBe(202)
@@ -122,6 +138,19 @@ forEveryContainer((subject) => {
     const version = subject.program({}, ['--version'])
     expect(await version.ended()).toBe(0)
     expect(version.stdout).toMatch(/^\S+ \d+\.\d+\.\d+ /)
+  })
+
+  line(10, '--help lists its commands, and each says how it is called', async () => {
+    const help = subject.program({}, ['--help'])
+    await help.ended()
+    for (const [name, { usage, summary }] of Object.entries(subject.container.commands)) {
+      expect(help.stdout).toContain(`  ${name} ${usage}`.trimEnd())
+      const own = subject.program({}, [name, '--help'])
+      expect(await own.ended()).toBe(0)
+      expect(own.stdout).toContain(summary)
+      const stray = subject.program({}, [name, '--no-such-flag-at-all'])
+      expect(await stray.ended()).toBe(2)
+    }
   })
 
   line(10, '--probe asks the running container; it fails when there is none', async () => {

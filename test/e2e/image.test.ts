@@ -61,19 +61,28 @@ for (const { container, makeFixture } of await containerPackages()) {
       expect(await docker('wait', running.getId())).toBe('0')
     })
 
-    line(10, '--help, --version, --print and --probe work in the image, which has no shell', async () => {
-      expect((await docker('run', '--rm', image, '--help')).startsWith(`${container.name}: `)).toBe(true)
-      expect(await docker('run', '--rm', image, '--version')).toContain(container.name)
-      for (const kind of ['pod', 'compose', 'env', 'schema']) {
-        expect(await docker('run', '--rm', image, '--print', kind)).toContain(container.name)
-      }
-      const running = await start({ [`${container.prefix}ADMIN`]: '127.0.0.1:19999' })
-      const probe = await running.exec(['/usr/bin/node', '/app/main.js', '--probe', 'ready'])
-      expect(probe.exitCode).toBe(0)
-      for (const shell of ['/bin/sh', '/bin/bash', '/bin/busybox']) {
-        expect((await dockerResult('run', '--rm', '--entrypoint', shell, image, '-c', 'true')).code).toBe(127)
-      }
-    })
+    line(
+      10,
+      '--help, --version, --print, --probe and its commands work in the image, which has no shell',
+      async () => {
+        expect((await docker('run', '--rm', image, '--help')).startsWith(`${container.name}: `)).toBe(true)
+        expect(await docker('run', '--rm', image, '--version')).toContain(container.name)
+        for (const kind of ['pod', 'compose', 'env', 'schema']) {
+          expect(await docker('run', '--rm', image, '--print', kind)).toContain(container.name)
+        }
+        for (const name of Object.keys(container.commands)) {
+          expect(await docker('run', '--rm', image, name, '--help')).toContain(`${container.name} ${name}`)
+        }
+        const running = await start({ [`${container.prefix}ADMIN`]: '127.0.0.1:19999' })
+        const probe = await running.exec(['/usr/bin/node', '/app/main.js', '--probe', 'ready'])
+        expect(probe.exitCode).toBe(0)
+        for (const shell of ['/bin/sh', '/bin/bash', '/bin/busybox']) {
+          expect((await dockerResult('run', '--rm', '--entrypoint', shell, image, '-c', 'true')).code).toBe(
+            127,
+          )
+        }
+      },
+    )
 
     line(2, 'wrong parameters end it with exit code 2 and every problem', async () => {
       const run = await dockerResult(

@@ -84,6 +84,21 @@ for (const { container, makeFixture } of await containerPackages()) {
       expect(overflow).toBe(0)
     })
 
+    it.each(Object.keys(container.pages))('%s stands alone and fits a phone, too', async (path) => {
+      await page.goto(new URL(`${path}?refresh=0`, page.url()).href)
+      expect(await page.locator('script').count()).toBe(0)
+      await page.screenshot({
+        path: inRoot(`build/pages/${container.name}${path.replace('/', '-')}.png`),
+        fullPage: true,
+      })
+      await page.setViewportSize({ width: 360, height: 740 })
+      const overflow = await page.evaluate(
+        'document.documentElement.scrollWidth - document.documentElement.clientWidth',
+      )
+      expect(overflow).toBe(0)
+      expect(complaints.filter((complaint) => !complaint.includes('404'))).toEqual([])
+    })
+
     it('says that it drains', async () => {
       const drained = started.drain()
       await page.reload()

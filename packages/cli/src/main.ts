@@ -8,6 +8,7 @@ const help = `outrider ${version}: small containers that ride alongside your app
 
   outrider list                    what there is
   outrider <container> [--flags]   run one as a process, the same program as its image
+  outrider <container> <command>   ask it something that starts nothing; --help lists its commands
   outrider <container> --help      its parameters
   outrider <container> --print pod|compose|env|schema
   outrider tour [--target <url>]   see each at work; with --target, in front of your application

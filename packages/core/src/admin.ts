@@ -1,14 +1,15 @@
 import { createServer } from 'node:http'
 import type { Socket } from 'node:net'
 import { listen } from '@outrider/listen'
-import express, { type ErrorRequestHandler, type Request, type RequestHandler } from 'express'
-import { adminPage } from './admin-page.ts'
+import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response } from 'express'
+import { adminPage, ownPage } from './admin-page.ts'
 import type { Container } from './container.ts'
 import type { Readiness } from './gates.ts'
 import { type Address, formatAddress } from './kinds.ts'
 import type { Log } from './log.ts'
 import { type MetricRegistry, openMetricsContentType, textContentType } from './metrics.ts'
 import { preferred } from './negotiate.ts'
+import type { PageSpec, Pages } from './pages.ts'
 import type { ResolvedParam } from './resolve.ts'
 import { version } from './version.ts'
 
@@ -18,6 +19,7 @@ export interface AdminOptions {
   readonly listen: Address
   readonly readiness: Readiness
   readonly registry: MetricRegistry
+  readonly pages: Pages
   readonly log: Log
   /** Filled in by the start. */
   readonly addresses: Readonly<Record<string, Address>>
@@ -54,6 +56,7 @@ const checkMs = 1_000
  * GET  /metrics  Prometheus text 0.0.4 or OpenMetrics 1.0
  * GET  /params   each parameter's value and source
  * POST /drain    from loopback only
+ * GET  /<page>   each page of the container's own, HTML or JSON
  */
 export async function startAdmin(options: AdminOptions): Promise<AdminServer> {
   const server = createServer(
@@ -89,18 +92,25 @@ export async function startAdmin(options: AdminOptions): Promise<AdminServer> {
   }
 }
 
+interface Route {
+  readonly method: 'GET' | 'POST'
+  readonly handle: RequestHandler
+}
+
 function adminApp({
   container,
   params,
   listen,
   readiness,
   registry,
+  pages,
   addresses,
   log,
   onDrain,
 }: AdminOptions): express.Express {
   const shownParams = () =>
     Object.fromEntries(params.map(({ name, shown, source }) => [name, { value: shown, source }]))
+  const links = () => [...pages.paths, '/healthz', '/readyz', '/metrics', '/params']
   const overview = (): Overview => ({
     container: container.name,
     pattern: container.pattern,
@@ -109,18 +119,28 @@ function adminApp({
     readiness: readiness.report(),
     addresses: Object.fromEntries(Object.entries(addresses).map(([name, at]) => [name, formatAddress(at)])),
     params: shownParams(),
-    links: ['/healthz', '/readyz', '/metrics', '/params'],
+    links: links(),
   })
-  const routes: Readonly<
-    Record<string, { readonly method: 'GET' | 'POST'; readonly handle: RequestHandler }>
-  > = {
+  const pageRoute = (path: string, spec: PageSpec): Route => ({
+    method: 'GET',
+    handle: async (request, response) => {
+      const content = await pages.read(path)
+      if (content === undefined) {
+        response.status(503).json({ error: `${path} is not there yet` })
+        return
+      }
+      const html = () => {
+        const frame = { ...spec, container: container.name, links: links(), refresh: refreshOf(request) }
+        return ownPage({ ...frame, content, time: new Date() })
+      }
+      answer(request, response, { json: content.json, html })
+    },
+  })
+  const routes: Readonly<Record<string, Route>> = {
     '/': {
       method: 'GET',
-      handle: (request, response) => {
-        const html = preferred(request.headers.accept, ['application/json', 'text/html']) === 'text/html'
-        if (html) response.type('html').send(adminPage(overview()))
-        else response.json(overview())
-      },
+      handle: (request, response) =>
+        answer(request, response, { json: overview, html: () => adminPage(overview()) }),
     },
     '/healthz': { method: 'GET', handle: (_, response) => void response.json({ status: 'ok' }) },
     '/readyz': {
@@ -154,6 +174,9 @@ function adminApp({
         response.status(202).json({ status: 'draining' })
       },
     },
+    ...Object.fromEntries(
+      Object.entries(container.pages).map(([path, spec]) => [path, pageRoute(path, spec)]),
+    ),
   }
   const app = express()
   app.disable('x-powered-by')
@@ -193,6 +216,28 @@ function adminApp({
   }
   app.use(onError)
   return app
+}
+
+interface Views {
+  json(): unknown
+  html(): string
+}
+
+/** A browser gets HTML and a program JSON, by Accept or by `?format=`, which is easier to type. */
+function answer(request: Request, response: Response, { json, html }: Views): void {
+  const type = preferred(request.headers.accept, ['application/json', 'text/html'])
+  const format = request.query['format'] ?? (type === 'text/html' ? 'html' : 'json')
+  if (format === 'html') response.type('html').send(html())
+  else if (format === 'json') response.json(json())
+  else response.status(400).json({ error: 'format must be html or json' })
+}
+
+const REFRESH_S = 5
+
+/** `?refresh=<seconds>`; what is no such number is passed over. */
+function refreshOf(request: Request): number {
+  const asked = String(request.query['refresh'])
+  return /^\d{1,4}$/.test(asked) ? Number(asked) : REFRESH_S
 }
 
 /**

@@ -104,6 +104,25 @@ describe('is refused at import:', () => {
     expect(() => define(params)).toThrow(message)
   })
 
+  it.each([
+    ['/Status', /page "\/Status" must be like \/status/],
+    ['status', /page "status" must be like \/status/],
+    ['/a/b', /page "\/a\/b" must be like \/status/],
+    ['/', /page "\/" must be like \/status/],
+    ['/metrics', /every container has "\/metrics" already/],
+  ])('the page %s', (path, message) => {
+    const pages = { [path]: { title: 'x', help: 'x' } }
+    expect(() => defineContainer({ ...base, params: {}, pages, start: idle })).toThrow(message)
+  })
+
+  it.each([
+    ['Explain', '', /command "Explain" must be named in kebab-case/],
+    ['explain', 'key', /command "explain" has the usage "key", which must be like/],
+  ])('the command %s with the usage "%s"', (name, usage, message) => {
+    const commands = { [name]: { usage, summary: 'x', run: () => ({ text: '' }) } }
+    expect(() => define({}, { commands })).toThrow(message)
+  })
+
   it('says which container it is', () => {
     expect(() => define({ to: url('x') })).toThrow(/^test-box: /)
   })
@@ -171,6 +190,63 @@ describe('types', () => {
         }
         expectTypeOf(undeclared).returns.toBeVoid()
         return { addresses: { http: { host: '', port: 1 } }, async [Symbol.asyncDispose]() {} }
+      },
+    })
+  })
+
+  it('a command gets exactly the declared parameters', () => {
+    defineContainer({
+      ...base,
+      params: { wait: duration('x', { default: '1s' }) },
+      commands: {
+        explain: {
+          usage: '<key>',
+          summary: 'x',
+          run({ args, params, given, nameOf }) {
+            expectTypeOf(args).toEqualTypeOf<readonly string[]>()
+            expectTypeOf(params.wait).toEqualTypeOf<number>()
+            // @ts-expect-error no such parameter
+            void params.target
+            // @ts-expect-error no such parameter
+            given('target')
+            return { text: nameOf('wait') }
+          },
+        },
+      },
+      start: idle,
+    })
+  })
+
+  it('only a declared page can be served, and its view gets its data', () => {
+    defineContainer({
+      ...base,
+      params: {},
+      pages: { '/status': { title: 'x', help: 'x' } },
+      async start({ page }) {
+        const undeclared = () => {
+          page(
+            '/status',
+            async () => ({ requests: 1 }),
+            (data) => {
+              expectTypeOf(data).toEqualTypeOf<{ requests: number }>()
+              return []
+            },
+          )
+          // @ts-expect-error no such page
+          page('/state', () => 1)
+        }
+        expectTypeOf(undeclared).returns.toBeVoid()
+        return idle()
+      },
+    })
+    defineContainer({
+      ...base,
+      params: {},
+      async start({ page }) {
+        // @ts-expect-error it has no pages
+        const undeclared = () => page('/status', () => 1)
+        expectTypeOf(undeclared).returns.toBeVoid()
+        return idle()
       },
     })
   })

@@ -1,11 +1,15 @@
+import { arityOf } from './arity.ts'
 import { found } from './checks.ts'
+import type { Commands } from './command.ts'
 import { reloadMetrics } from './follow.ts'
 import type { Gate, Notice } from './gates.ts'
+import type { Section } from './html.ts'
 import type { Facts, Param } from './kinds.ts'
 import { type Address, address, duration, oneOf } from './kinds.ts'
 import type { Log } from './log.ts'
 import { type MetricSpec, type MetricSpecs, type Metrics, metricPrefix } from './metrics.ts'
 import { flagOf, isKubernetesServiceVariable, prefixOf, variableOf } from './naming.ts'
+import type { PageSpec, PageSpecs } from './pages.ts'
 import type { FileContents } from './watch.ts'
 
 export type Params = Readonly<Record<string, Param>>
@@ -54,8 +58,14 @@ export interface Needs {
   readonly unread?: readonly string[]
 }
 
+/** What the user mounts at a directory, and the object of Kubernetes that snippets take it from. */
+export interface Volume {
+  readonly help: string
+  readonly from: 'secret' | 'configMap'
+}
+
 /** What a container is given to work with. */
-export interface Context<P extends Params, M extends MetricSpecs> {
+export interface Context<P extends Params, M extends MetricSpecs, G extends string = never> {
   readonly params: Values<P>
   readonly given: Given<P>
   readonly metrics: Metrics<M>
@@ -67,6 +77,11 @@ export interface Context<P extends Params, M extends MetricSpecs> {
   /** A remark on `/readyz` and the page that does not close readiness. */
   readonly notice: (name: string) => Notice
   readonly nameOf: NameOf<P>
+  /**
+   * Serves one of `pages` from now on. Each time, `data` gives what it says, for programs as JSON, and `show` makes of
+   * that what people see; without it they see the JSON. Text needs no escaping, and secrets are taken out of both.
+   */
+  readonly page: <T>(path: G, data: () => T | Promise<T>, show?: (data: T) => readonly Section[]) => void
   /**
    * Loads the files that parameters name, now and again whenever their content changes. `apply` gets the contents by
    * path and throws or rejects to refuse them: at start that ends the start, later the last good ones stay and log,
@@ -90,7 +105,12 @@ export interface Context<P extends Params, M extends MetricSpecs> {
   readonly signal: AbortSignal
 }
 
-export interface Definition<P extends Params, M extends MetricSpecs, O extends string> {
+export interface Definition<
+  P extends Params,
+  M extends MetricSpecs,
+  O extends string,
+  G extends string = never,
+> {
   readonly name: string
   readonly pattern: Pattern
   /** One sentence with a verb: what it does for the application beside it. */
@@ -104,13 +124,17 @@ export interface Definition<P extends Params, M extends MetricSpecs, O extends s
   readonly params: P
   /** Name of a port to the address parameter that sets it. */
   readonly ports?: Readonly<Record<O, AddressKeys<P>>>
-  /** Directory in the image to what the user mounts there. */
-  readonly volumes?: Readonly<Record<string, string>>
+  /** Directory in the image to what the user mounts there; with a text alone it is from a Secret. */
+  readonly volumes?: Readonly<Record<string, string | Volume>>
   readonly metrics: M
+  /** Pages that it adds to its admin API, by path. */
+  readonly pages?: Readonly<Record<G, PageSpec>>
+  /** What else it can be asked, by name. */
+  readonly commands?: Commands<P>
   readonly checks?: readonly Check<P>[]
   /** Without it, 256 MiB and all volumes. */
   needs?(values: Values<P>): Needs
-  start(context: Context<P, M>): Promise<Running<O>>
+  start(context: Context<P, M, G>): Promise<Running<O>>
 }
 
 /** Parameters that every container has. */
@@ -158,13 +182,15 @@ export interface Container {
   /** Own parameters first, then the common ones. */
   readonly params: readonly NamedParam[]
   readonly ports: Readonly<Record<string, string>>
-  readonly volumes: Readonly<Record<string, string>>
+  readonly volumes: Readonly<Record<string, Volume>>
   readonly metrics: MetricSpecs
+  readonly pages: PageSpecs
+  readonly commands: Commands<Params>
   readonly adminPort: number
   /** Every contradiction, one sentence each. */
   check(values: Readonly<Record<string, unknown>>, given: (param: string) => boolean): Iterable<string>
   needs(values: Readonly<Record<string, unknown>>): Needs
-  start(context: Context<Params, MetricSpecs>): Promise<Running>
+  start(context: Context<Params, MetricSpecs, string>): Promise<Running>
 }
 
 /** Checks a definition once, at import: a container with a bad default or a clashing name must not load. */
@@ -172,7 +198,8 @@ export function defineContainer<
   const P extends Params,
   const M extends MetricSpecs,
   const O extends string = never,
->(definition: Definition<P, M, O>): Container {
+  const G extends string = never,
+>(definition: Definition<P, M, O, G>): Container {
   const prefix = definition.prefix ?? prefixOf(definition.name)
   if (!prefix.endsWith('_')) throw new Error(`${definition.name}: prefix "${prefix}" must end in _`)
   if ('admin' in (definition.ports ?? {})) throw new Error(`${definition.name}: no port may be called admin`)
@@ -201,6 +228,10 @@ export function defineContainer<
       )
     }
   }
+  const pages: PageSpecs = definition.pages ?? {}
+  for (const path of Object.keys(pages)) checkPage(definition.name, path)
+  const commands = definition.commands ?? {}
+  for (const [name, { usage }] of Object.entries(commands)) checkCommand(definition.name, name, usage)
   return {
     name: definition.name,
     pattern: definition.pattern,
@@ -209,8 +240,12 @@ export function defineContainer<
     prefix,
     params,
     ports: definition.ports ?? {},
-    volumes: definition.volumes ?? {},
+    volumes: Object.fromEntries(
+      Object.entries(definition.volumes ?? {}).map(([directory, volume]) => [directory, volumeOf(volume)]),
+    ),
     metrics: definition.metrics,
+    pages,
+    commands: commands as unknown as Commands<Params>,
     adminPort: definition.admin,
     // The resolver made these values by the very parsers that P is inferred from.
     *check(values, given) {
@@ -220,7 +255,7 @@ export function defineContainer<
       }
     },
     needs: (values) => definition.needs?.(values as Values<P>) ?? {},
-    start: (context) => definition.start(context as unknown as Context<P, M>),
+    start: (context) => definition.start(context as unknown as Context<P, M, G>),
   }
 }
 
@@ -245,6 +280,26 @@ export function namesIn(params: readonly NamedParam[], name: string): string {
   const param = params.find((candidate) => candidate.name === name)
   if (param === undefined) throw new Error(`no parameter is called ${name}`)
   return namesOf(param)
+}
+
+const volumeOf = (volume: string | Volume): Volume =>
+  typeof volume === 'string' ? { help: volume, from: 'secret' } : volume
+
+/** What every admin API has. */
+const takenPaths = ['/healthz', '/readyz', '/metrics', '/params', '/drain']
+
+function checkPage(container: string, path: string): void {
+  // One segment, so that relative links lead from each page to each.
+  if (!/^\/[a-z][a-z0-9-]*$/.test(path)) throw new Error(`${container}: page "${path}" must be like /status`)
+  if (takenPaths.includes(path)) throw new Error(`${container}: every container has "${path}" already`)
+}
+
+function checkCommand(container: string, name: string, usage: string): void {
+  const fail = (why: string): never => {
+    throw new Error(`${container}: command "${name}" ${why}`)
+  }
+  if (!/^[a-z][a-z0-9-]*$/.test(name)) fail('must be named in kebab-case')
+  if (arityOf(usage) === undefined) fail(`has the usage "${usage}", which must be like <a> [b] or <a>...`)
 }
 
 function checkParam(container: string, param: NamedParam): void {

@@ -1,3 +1,4 @@
+export type { Command, CommandAnswer, CommandInput } from './command.ts'
 export {
   type Check,
   type Container,
@@ -8,9 +9,11 @@ export {
   type Pattern,
   type Running,
   type Values,
+  type Volume,
 } from './container.ts'
 export { requireFile } from './follow.ts'
 export type { Gate, Notice } from './gates.ts'
+export type { Cell, Section } from './html.ts'
 export {
   type Address,
   address,
@@ -37,6 +40,7 @@ export {
 export { StartError } from './launch.ts'
 export type { Log, LogFields } from './log.ts'
 export { counter, gauge, histogram } from './metrics.ts'
+export type { PageSpec } from './pages.ts'
 export { run } from './run.ts'
 export { type Throttle, throttle } from './throttle.ts'
 export { version } from './version.ts'

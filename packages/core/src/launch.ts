@@ -14,6 +14,7 @@ import { Readiness } from './gates.ts'
 import { type Address, formatAddress } from './kinds.ts'
 import { createLog, type Log, redactor } from './log.ts'
 import { MetricRegistry, type MetricSpecs } from './metrics.ts'
+import { Pages } from './pages.ts'
 import { isGiven, type Resolved } from './resolve.ts'
 import { version } from './version.ts'
 import type { Watching } from './watch.ts'
@@ -59,7 +60,9 @@ export async function launch(
     write,
   })
   const registry = new MetricRegistry(container.name)
-  const readiness = new Readiness(redactor(secrets))
+  const redact = redactor(secrets)
+  const readiness = new Readiness(redact)
+  const pages = new Pages(redact)
   const started = readiness.gate('start', 'the container is starting')
   const draining = readiness.gate('drain', 'not started')
   draining.open()
@@ -92,6 +95,7 @@ export async function launch(
       listen: values.admin,
       readiness,
       registry,
+      pages,
       addresses,
       log,
       onDrain: () => {
@@ -138,7 +142,7 @@ export async function launch(
     [Symbol.asyncDispose]: end,
   }
 
-  function context(): Context<Params, MetricSpecs> {
+  function context(): Context<Params, MetricSpecs, string> {
     let reloads: ReturnType<typeof registry.create<typeof reloadMetrics>> | undefined
     const begin = async <T>(
       params: readonly string[],
@@ -164,6 +168,7 @@ export async function launch(
       gate: (name, reason) => readiness.gate(name, reason),
       notice: (name) => readiness.notice(name),
       nameOf: (name) => namesIn(container.params, name),
+      page: (path, data, show) => pages.serve(path, data, show),
       follow: (name, params, apply) => {
         const paths = params.map((param) => String(values[param]))
         return begin(params, (kit) => follow(name, paths, apply, kit))

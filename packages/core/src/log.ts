@@ -15,8 +15,7 @@ export interface LogOptions {
 
 const levels: readonly LogLevel[] = ['debug', 'info', 'warn', 'error']
 /** Longer texts are cut: a hostile header must not fill the disk of the node. */
-const longestText = 8192
-const deepest = 6
+const logged: Bounds = { depth: 6, text: 8192 }
 
 export function createLog(options: LogOptions): Log {
   const redact = redactor(options.secrets)
@@ -24,7 +23,7 @@ export function createLog(options: LogOptions): Log {
   const at = (level: LogLevel) => (msg: string, fields?: LogFields) => {
     if (levels.indexOf(level) < least) return
     const time = new Date().toISOString()
-    const clean = asRecord(plain(fields ?? {}, redact, 0))
+    const clean = asRecord(plain(fields ?? {}, redact, logged))
     const head = { time, level, container: options.container, msg: redact(msg) }
     options.write(
       options.format === 'json'
@@ -60,19 +59,25 @@ function formsOf(secret: string): string[] {
 
 const asRecord = (value: unknown): Record<string, unknown> => value as Record<string, unknown>
 
+export interface Bounds {
+  readonly depth: number
+  readonly text: number
+}
+
 /** Copies a value into what JSON can hold, with secrets replaced and depth and length bounded. */
-function plain(value: unknown, redact: (text: string) => string, depth: number): unknown {
-  if (typeof value === 'string') return redact(value).slice(0, longestText)
+export function plain(value: unknown, redact: (text: string) => string, bounds: Bounds): unknown {
+  if (typeof value === 'string') return redact(value).slice(0, bounds.text)
   if (typeof value === 'bigint') return Number(value)
   if (typeof value === 'symbol' || typeof value === 'function') return undefined
   if (typeof value !== 'object' || value === null) return value
-  if (value instanceof Error) return redact(value.message).slice(0, longestText)
+  if (value instanceof Error) return redact(value.message).slice(0, bounds.text)
   if (value instanceof Date || value instanceof URL) return redact(value.toJSON() ?? '')
   if (ArrayBuffer.isView(value)) return `[${value.byteLength} bytes]`
-  if (depth >= deepest) return '[deeper]'
-  if (Array.isArray(value)) return value.map((item) => plain(item, redact, depth + 1))
+  if (bounds.depth <= 0) return '[deeper]'
+  const inner = { ...bounds, depth: bounds.depth - 1 }
+  if (Array.isArray(value)) return value.map((item) => plain(item, redact, inner))
   return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [redact(key), plain(item, redact, depth + 1)]),
+    Object.entries(value).map(([key, item]) => [redact(key), plain(item, redact, inner)]),
   )
 }
 

@@ -120,8 +120,14 @@ function find(
     return { text: shared, source: 'environment', variable: facts.shared }
   if (facts.default !== undefined) return { text: facts.default, source: 'default' }
   if (!isRequired(facts)) return { text: undefined, source: 'unset' }
-  const hint = facts.example === undefined ? '' : `, for example ${param.variable}=${facts.example}`
-  return { problem: `${namesOf(param)} is required: ${param.help.replace(/\.$/, '')}${hint}` }
+  return { problem: requirement(param) }
+}
+
+/** What is said of a parameter that is required and not set. */
+export function requirement(param: NamedParam): string {
+  const { example } = param.facts
+  const hint = example === undefined ? '' : `, for example ${param.variable}=${example}`
+  return `${namesOf(param)} is required: ${param.help.replace(/\.$/, '')}${hint}`
 }
 
 function readValueFile({ variable, facts }: NamedParam, path: string, readFile: Inputs['readFile']): Found {
@@ -174,18 +180,13 @@ function readFlags(container: Container, argv: readonly string[]): Flags {
   const problems: string[] = []
   const unsure: string[] = []
   const byFlag = new Map(container.params.map((param) => [param.flag.slice(2), param]))
-  const options = Object.fromEntries(
-    [...byFlag].map(([flag, param]) => [
-      flag,
-      { type: isSwitch(param) ? ('boolean' as const) : ('string' as const) },
-    ]),
-  )
+  const options = flagOptions(container)
   const { tokens } = parseArgs({ args: [...argv], options, strict: false, tokens: true })
   // Until the next known flag, what follows may be the rest of a password that has spaces or begins with a dash.
   let doubtful = false
   for (const token of tokens) {
     if (token.kind !== 'option' || !token.rawName.startsWith('--')) {
-      if (!doubtful) problems.push(`${strayText(argv[token.index])} is no flag: flags look like --name value`)
+      if (!doubtful) problems.push(strayProblem(container, argv, token.index))
       doubtful = true
       continue
     }
@@ -227,6 +228,23 @@ const isFlagTaken = (token: {
 }) => token.inlineValue === false && token.value?.startsWith('--') === true
 
 const isSwitch = (param: NamedParam): boolean => param.kind.schema.type === 'boolean'
+
+/** The flags of a container, for `parseArgs`. */
+export const flagOptions = (
+  container: Container,
+): Readonly<Record<string, { readonly type: 'boolean' | 'string' }>> =>
+  Object.fromEntries(
+    container.params.map((param) => [param.flag.slice(2), { type: isSwitch(param) ? 'boolean' : 'string' }]),
+  )
+
+/** A word where a flag should be; the first one may have been meant as a command. */
+function strayProblem(container: Container, argv: readonly string[], index: number): string {
+  const word = strayText(argv[index])
+  const commands = Object.keys(container.commands)
+  return index > 0 || commands.length === 0 || word.startsWith('"-')
+    ? `${word} is no flag: flags look like --name value`
+    : `${word} is no command of ${container.name}, whose commands are: ${commands.join(', ')}; flags look like --name value`
+}
 
 /** `password=...` without its dashes must not show what follows. */
 const strayText = (arg = ''): string => quote(maskCredentials(arg).replace(/=.*/s, '=...'))

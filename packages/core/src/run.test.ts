@@ -19,6 +19,21 @@ await run(defineContainer({
     password: secret('The password.', { optional: true }),
   },
   metrics: {},
+  checks: [function* ({ label, rules }) { if (label === 'bare' && !rules) yield 'bare needs rules' }],
+  commands: {
+    explain: {
+      usage: '<key>...', summary: 'Says where each key is.',
+      run: ({ args, params, given }) => ({ text: args.map((key) => key + ' ' + params.drain + ' ' + given('drain')).join('\\n') }),
+    },
+    diff: {
+      usage: '<old> <new>', summary: 'Compares two files.',
+      run: async ({ args, readFile }) => ({ text: args.map(readFile).join(''), code: 3 }),
+    },
+    greet: { usage: '[name]', summary: 'Says what the label is.', run: ({ params }) => ({ text: params.label + ', ' + params.password }) },
+    refuse: { usage: '', summary: 'Refuses.', run() { throw new StartError('the rules\\nname ' + process.env.TEST_BOX_PASSWORD) } },
+    break: { usage: '', summary: 'Breaks.', run() { throw new Error('a defect in ' + process.env.TEST_BOX_PASSWORD) } },
+    wait: { usage: '', summary: 'Waits.', run() { process.stdout.write('waiting'); setInterval(() => {}, 1000); return never } },
+  },
   async start({ params, follow, log, signal }) {
     if (ACT === 'refuse') throw new StartError('TEST_BOX_LABEL names nobody: choose another')
     if (ACT === 'break') throw new Error('a defect')
@@ -168,6 +183,129 @@ describe('--probe', () => {
   it('is 1 where nothing answers, and says why', async () => {
     const { code, stdout } = await ran({ args: ['--probe', 'live'], env: { TEST_BOX_ADMIN: '127.0.0.1:1' } })
     expect([code, stdout]).toEqual([1, expect.stringContaining('ECONNREFUSED')])
+  })
+})
+
+describe('a command', () => {
+  it('answers on stdout and starts nothing, with what is required left out', async () => {
+    expect(await ran({ args: ['explain', 'a', 'b'] })).toEqual({
+      code: 0,
+      stdout: 'a 10000 false\nb 10000 false\n',
+      stderr: '',
+    })
+  })
+
+  it('takes the parameters of the container, by flag on any side and by environment', async () => {
+    const byFlag = await ran({ args: ['explain', 'a', '--drain', '1s', 'b', '--log-level=debug'] })
+    expect(byFlag.stdout).toBe('a 1000 true\nb 1000 true\n')
+    const byEnvironment = await ran({ args: ['explain', 'a'], env: { TEST_BOX_DRAIN: '2s' } })
+    expect(byEnvironment.stdout).toBe('a 2000 true\n')
+  })
+
+  it('takes an argument that begins with a dash after --', async () => {
+    const { stdout } = await ran({ args: ['explain', '--drain', '1s', '--', '--help', '-x'] })
+    expect(stdout).toBe('--help 1000 true\n-x 1000 true\n')
+  })
+
+  it('reads files and ends with the exit code of its answer', async () => {
+    const [old, young] = [join(home, 'old'), join(home, 'new')]
+    writeFileSync(old, 'one\n')
+    writeFileSync(young, 'two\n')
+    expect(await ran({ args: ['diff', old, young] })).toEqual({ code: 3, stdout: 'one\ntwo\n', stderr: '' })
+  })
+
+  it('says which file it cannot read, with exit code 1', async () => {
+    const { code, stdout, stderr } = await ran({ args: ['diff', '/no/such/file', home] })
+    expect([code, stdout]).toEqual([1, ''])
+    expect(stderr).toMatch(/^test-box: \/no\/such\/file cannot be read: ENOENT.*\n$/)
+  })
+
+  it('is refused with every mistake in the parameters, with exit code 2', async () => {
+    const { code, stdout, stderr } = await ran({
+      args: ['explain', 'a', '--labl', 'x', '--log-level', 'loud'],
+      env: { TEST_BOX_DRAIN: '10' },
+    })
+    expect([code, stdout]).toEqual([2, ''])
+    expect(stderr.trimEnd().split('\n')).toEqual([
+      'test-box: --labl is no flag of test-box: did you mean --label?',
+      expect.stringMatching(/^test-box: TEST_BOX_DRAIN \(--drain\) is "10" but must be a time/),
+      expect.stringMatching(/^test-box: TEST_BOX_LOG_LEVEL \(--log-level\) is "loud"/),
+    ])
+  })
+
+  it('is refused parameters that contradict each other', async () => {
+    const { code, stderr } = await ran({ args: ['explain', 'a', '--label', 'bare'] })
+    expect([code, stderr]).toEqual([2, 'test-box: bare needs rules\n'])
+  })
+
+  it('that reads what is required and not set is refused as a start is', async () => {
+    const refused = await ran({ args: ['greet'] })
+    expect([refused.code, refused.stderr]).toEqual([
+      2,
+      'test-box: TEST_BOX_LABEL (--label) is required: What to say, for example TEST_BOX_LABEL=hello\n',
+    ])
+    expect((await ran({ args: ['greet', '--label', 'hi'] })).stdout).toBe('hi, undefined\n')
+  })
+
+  it.each([
+    [['explain']],
+    [['explain', '--drain', '1s']],
+    [['diff', 'one']],
+    [['diff', 'one', 'two', 'three']],
+    [['greet', 'one', 'two']],
+  ])('%j is told how many arguments it takes, with exit code 2', async (args) => {
+    const { code, stdout, stderr } = await ran({ args, env: label })
+    expect([code, stdout]).toEqual([2, ''])
+    expect(stderr).toContain(`Usage: test-box ${args[0]} `)
+  })
+
+  it('shows no secret in what it answers', async () => {
+    const { stdout } = await ran({ args: ['greet'], env: { ...label, TEST_BOX_PASSWORD: 'hunter2' } })
+    expect(stdout).toBe('a, [redacted]\n')
+  })
+
+  it('that fails for a reason the user can mend says so in one line, with exit code 1', async () => {
+    expect(await ran({ args: ['refuse'], env: { TEST_BOX_PASSWORD: 'hunter2' } })).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: 'test-box: the rules\\u000aname [redacted]\n',
+    })
+  })
+
+  it('that fails for a defect of ours shows the stack, without secrets', async () => {
+    const { code, stderr } = await ran({ args: ['break'], env: { TEST_BOX_PASSWORD: 'hunter2' } })
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringMatching(/^test-box: Error: a defect in \[redacted\]\n {4}at /),
+    ])
+  })
+
+  it('ends at the first signal', async () => {
+    const run = new Program({ args: ['wait'] })
+    await expect.poll(() => run.stdout, { timeout: 15_000 }).toBe('waiting')
+    run.child.kill('SIGINT')
+    expect(await run.ended).toBe(1)
+  })
+
+  it.each(['--help', '-h'])('%s says how it is called, whatever else is wrong', async (flag) => {
+    const { code, stdout } = await ran({ args: ['explain', '--nonsense', flag] })
+    expect(code).toBe(0)
+    expect(stdout).toMatch(
+      /^test-box explain: Says where each key is\.\n\nUsage: test-box explain <key>\.\.\. /,
+    )
+  })
+
+  it('that does not exist is refused with the names of those that do', async () => {
+    const { code, stderr } = await ran({ args: ['explian', 'a'], env: label })
+    expect([code, stderr]).toEqual([
+      2,
+      'test-box: "explian" is no command of test-box, whose commands are: explain, diff, greet, refuse, break, wait; flags look like --name value\n',
+    ])
+  })
+
+  it('stands first: after a flag it is none', async () => {
+    const { code, stderr } = await ran({ args: ['--drain', '1s', 'explain', 'a'], env: label })
+    expect([code, stderr]).toEqual([2, 'test-box: "explain" is no flag: flags look like --name value\n'])
   })
 })
 

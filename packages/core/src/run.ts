@@ -1,13 +1,14 @@
 import { readFileSync, statSync } from 'node:fs'
-import { type Container, isRequired, type NamedParam } from './container.ts'
+import { commandIn, demanding, MissingParam, takes, withoutRequirements, wordsOf } from './command.ts'
+import { type Container, isRequired, type NamedParam, namesIn } from './container.ts'
 import { cutOffMs, within } from './drain.ts'
 import { formatAddress } from './kinds.ts'
 import { type Launched, launch, StartError } from './launch.ts'
-import { createLog, type Log } from './log.ts'
+import { createLog, type Log, oneLine, redactor } from './log.ts'
 import { type ProbeKind, probe, probeKinds } from './probe.ts'
 import { type PrintKind, printKinds, renderPrint } from './render/print.ts'
-import { usage } from './render/usage.ts'
-import { type Inputs, type Resolution, type Resolved, resolve } from './resolve.ts'
+import { commandUsage, usage } from './render/usage.ts'
+import { type Inputs, isGiven, type Resolution, type Resolved, resolve } from './resolve.ts'
 import { version } from './version.ts'
 
 /** What the process ends with. */
@@ -26,12 +27,14 @@ export async function run(container: Container, options: RunOptions = {}): Promi
   const inputs: Inputs = {
     argv: options.argv ?? process.argv.slice(2),
     env: options.env ?? process.env,
-    readFile: readValueFile,
+    readFile: (path) => readText(path, largestValueMiB),
   }
   // A log reader that went away or a full disk must not end the service.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined)
   const stop = stopController()
   const { argv } = inputs
+  const command = commandIn(container, argv)
+  if (command !== undefined) return runCommand(container, command, inputs, stop.signal)
   if (argv.includes('--help') || argv.includes('-h')) return print(usage(container))
   if (argv.includes('--version')) return print(`${container.name} ${version} (node ${process.version})\n`)
   const question = argv.findIndex((arg) => /^--(print|probe)(=|$)/.test(arg))
@@ -97,6 +100,43 @@ function stopController(): AbortController {
   process.on('SIGINT', onSignal)
   if (process.channel) process.once('disconnect', () => stop.abort())
   return stop
+}
+
+/** Something asked that starts nothing: its answer on stdout, what is wrong on stderr. */
+async function runCommand(
+  container: Container,
+  name: string,
+  inputs: Inputs,
+  stopped: AbortSignal,
+): Promise<never> {
+  const command = container.commands[name]
+  const { flags, args } = wordsOf(container, inputs.argv.slice(1))
+  if (flags.includes('--help') || flags.includes('-h')) return print(commandUsage(container, name))
+  const resolution = resolve(withoutRequirements(container), { ...inputs, argv: flags })
+  if (!resolution.ok) return refuse(container, resolution.problems)
+  if (command === undefined || !takes(command.usage, args.length)) {
+    process.stderr.write(commandUsage(container, name))
+    return exit(exitCodes.misconfigured)
+  }
+  const { values, params, secrets } = resolution.resolved
+  stopped.addEventListener('abort', () => process.exit(exitCodes.failed))
+  const redact = redactor(secrets)
+  try {
+    const { text, code = exitCodes.ok } = await command.run({
+      args,
+      params: demanding(container, values),
+      given: (param) => params.some((each) => each.name === param && isGiven(each)),
+      nameOf: (param) => namesIn(container.params, param),
+      readFile: readArgumentFile,
+    })
+    process.stdout.write(redact(text === '' || text.endsWith('\n') ? text : `${text}\n`))
+    return exit(code)
+  } catch (error) {
+    if (error instanceof MissingParam) return refuse(container, [error.message])
+    const why = error instanceof StartError ? oneLine(redact(error.message)) : redact(stackOf(error))
+    process.stderr.write(`${container.name}: ${why}\n`)
+    return exit(exitCodes.failed)
+  }
 }
 
 /** `--probe live|ready` and `--print pod|compose|env|schema`, which start nothing. */
@@ -167,12 +207,22 @@ async function exit(code: number): Promise<never> {
   return process.exit(code)
 }
 
-const largestValueFile = 1 << 20
+function readArgumentFile(path: string): string {
+  try {
+    return readText(path, largestArgumentMiB)
+  } catch (error) {
+    throw new StartError(`${path} cannot be read: ${(error as Error).message}`)
+  }
+}
 
-function readValueFile(path: string): string {
+const largestValueMiB = 1
+/** As large as a watched file may be. */
+const largestArgumentMiB = 16
+
+function readText(path: string, largestMiB: number): string {
   const stat = statSync(path)
   // /dev/zero has no size and no end; a pipe such as the shell's <(command) is welcome.
   if (!stat.isFile() && !stat.isFIFO()) throw new Error('it is no file')
-  if (stat.size > largestValueFile) throw new Error('it is larger than 1 MiB')
+  if (stat.size > largestMiB * 2 ** 20) throw new Error(`it is larger than ${largestMiB} MiB`)
   return readFileSync(path, 'utf8')
 }

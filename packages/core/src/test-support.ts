@@ -30,11 +30,23 @@ export const sample: Container = defineContainer({
     match: regex('Which lines to send.', { default: 'a|b', advanced: true }),
   },
   ports: { lines: 'listen', control: 'control' },
-  volumes: { '/tls': 'Holds tls.crt and tls.key.', '/etc/rules.d': 'Holds the rules.' },
+  volumes: {
+    '/tls': 'Holds tls.crt and tls.key.',
+    '/etc/rules.d': { help: 'Holds the rules.', from: 'configMap' },
+  },
   metrics: {
     lines: counter('lines_total', 'Lines sent, by outcome: sent | dropped.', ['outcome']),
     waiting: gauge('waiting_lines', 'Lines that wait.'),
     took: histogram('send_duration_seconds', 'Time to send a line.', [], [0.1, 1]),
+  },
+  pages: { '/lines': { title: 'Lines', help: 'Each line | what became of it.' } },
+  commands: {
+    match: {
+      usage: '<line>...',
+      summary: `Says which lines would be sent; it's all for $0.`,
+      run: ({ args, params }) => ({ text: args.filter((line) => params.match.test(line)).join('\n') }),
+    },
+    check: { usage: '', summary: 'Reads the rules.', run: () => ({ text: '' }) },
   },
   needs: ({ mode, limit }) => ({ memory: limit / 1024, unread: mode === 'fast' ? ['/tls'] : [] }),
   start: async () => ({ async [Symbol.asyncDispose]() {} }),

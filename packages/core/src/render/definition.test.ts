@@ -16,7 +16,9 @@ describe('the definition in an image', () => {
       summary: sample.summary,
       contract: sample.contract,
       ports: { lines: 'listen', control: 'control' },
-      volumes: sample.volumes,
+      volumes: { '/tls': 'Holds tls.crt and tls.key.', '/etc/rules.d': 'Holds the rules.' },
+      pages: { '/lines': { title: 'Lines', help: 'Each line | what became of it.' } },
+      commands: { check: { usage: '', summary: 'Reads the rules.' } },
     })
   })
 

@@ -3,7 +3,7 @@ import { documentedMetrics, metricPrefixOf } from '../container.ts'
 
 /** The definition as JSON, carried by the image as the label `io.outrider.definition`, so that `docker inspect` documents it. */
 export function definitionOf(container: Container): string {
-  const { name, pattern, summary, contract, ports, volumes } = container
+  const { name, pattern, summary, contract, ports, pages } = container
   const params = container.params.map(({ name: param, kind, help, facts, variable, flag }) => ({
     name: param,
     kind: kind.name,
@@ -18,8 +18,20 @@ export function definitionOf(container: Container): string {
     help,
     labels,
   }))
+  const volumes = Object.entries(container.volumes).map(([directory, { help }]) => [directory, help])
+  const commands = Object.entries(container.commands).map(([command, { usage, summary: does }]) => [
+    command,
+    { usage, summary: does },
+  ])
+  const parts = {
+    ports,
+    volumes: Object.fromEntries(volumes),
+    metrics: described,
+    pages,
+    commands: Object.fromEntries(commands),
+  }
   // Written as escapes, so that the text needs no quoting in a Dockerfile: it expands `$` and has no escape for `'`.
-  return JSON.stringify({ name, pattern, summary, contract, params, ports, volumes, metrics: described })
+  return JSON.stringify({ name, pattern, summary, contract, params, ...parts })
     .replaceAll("'", '\\u0027')
     .replaceAll('$', '\\u0024')
 }

@@ -20,7 +20,7 @@ export function dockerfile(container: Container, version: string): string {
     '',
     ...portsOf(container).flatMap(({ name, port }) => [`# ${name}`, `EXPOSE ${port}`]),
     '',
-    ...Object.entries(container.volumes).flatMap(([directory, help]) => [
+    ...Object.entries(container.volumes).flatMap(([directory, { help }]) => [
       `# ${oneLine(help)}`,
       `VOLUME ["${directory}"]`,
     ]),

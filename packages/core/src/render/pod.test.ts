@@ -175,10 +175,22 @@ describe('the container', () => {
   })
 })
 
+it('a volume is from a Secret or a ConfigMap, as the definition says', () => {
+  expect(spec()['volumes']).toEqual([
+    { name: 'adapter-sample-tls', secret: { secretName: 'adapter-sample-tls' } },
+    { name: 'adapter-sample-etcrulesd', configMap: { name: 'adapter-sample-etcrulesd' } },
+  ])
+  expect(pod(sample, [flag('rules', '/etc/rules.d/deep/rules.yaml')])).toContain(
+    '# Holds the rules. Holds deep/rules.yaml (ADAPTER_SAMPLE_RULES). A ConfigMap has what is in a folder by items',
+  )
+})
+
 it('a Secret that is missing, or misspelt, is waited for', () => {
-  const volumes = spec()['volumes'] as { secret: object }[]
-  for (const { secret } of volumes) expect(secret).not.toHaveProperty('optional')
-  expect(pod(sample)).toContain('to start without it, add optional: true')
+  expect(pod(sample)).not.toMatch(/^ *optional/m)
+  for (const kind of ['Secret', 'ConfigMap'])
+    expect(pod(sample)).toContain(
+      `# The pod waits until this ${kind} is there; to start without it, add optional: true.`,
+    )
   const [, given = ''] = pod(sample, [flag('rules', '/my/rules.yaml')]).split('# Holds rules.yaml')
   expect(given).toContain('# The pod waits until this Secret is there.\n')
 })

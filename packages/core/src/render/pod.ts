@@ -6,6 +6,7 @@ import {
   entryPoint,
   type GivenParam,
   imageOf,
+  kindNames,
   type Mount,
   mountsOf,
   portsOf,
@@ -37,12 +38,13 @@ export function pod(container: Container, given: readonly GivenParam[] = []): st
     '    - name: app',
     '      image: my-app',
     ...(volumes.length > 0 ? ['  volumes:'] : []),
-    ...volumes.flatMap(({ name, help, isVolume }) => [
+    ...volumes.flatMap(({ name, help, isVolume, from }) => [
       `    # ${help}`,
-      `    # The pod waits until this Secret is there${isVolume ? '; to start without it, add optional: true' : ''}.`,
+      `    # The pod waits until this ${kindNames[from]} is there${isVolume ? '; to start without it, add optional: true' : ''}.`,
       `    - name: ${name}`,
-      '      secret:',
-      `        secretName: ${name}`,
+      ...(from === 'secret'
+        ? ['      secret:', `        secretName: ${name}`]
+        : ['      configMap:', `        name: ${name}`]),
     ]),
   ]
   return `${lines.join('\n')}\n`

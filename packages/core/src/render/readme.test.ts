@@ -80,6 +80,15 @@ describe('the README', () => {
     )
   })
 
+  it('lists the pages of its admin API and its commands', () => {
+    expect(row('`GET /lines`')).toBe(
+      '| `GET /lines` | Each line \\| what became of it. A page, or JSON as above |',
+    )
+    expect(row('`match <line>...`')).toContain('Says which lines would be sent')
+    expect(page).toContain('## Commands\n')
+    expect(readme({ ...sample, commands: {} }, '')).not.toContain('## Commands')
+  })
+
   it.each(sample.contract)('states the promise: %s', (line) => {
     expect(page).toContain(`\n- ${line}`)
   })

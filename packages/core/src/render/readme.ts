@@ -24,6 +24,7 @@ export function readme(container: Container, notes: string): string {
     `## Ports\n\n${ports(container)}`,
     volumes(container),
     adminApi(container),
+    commands(container),
     `## Metrics\n\n${metrics(container)}`,
     contract(container),
     notes.trim(),
@@ -88,7 +89,7 @@ function ports(container: Container): string {
 }
 
 function volumes(container: Container): string {
-  const rows = Object.entries(container.volumes).map(([directory, help]) => [`\`${directory}\``, help])
+  const rows = Object.entries(container.volumes).map(([directory, { help }]) => [`\`${directory}\``, help])
   return rows.length > 0 ? `## Volumes\n\n${table(['Directory', 'Use'], rows)}` : ''
 }
 
@@ -96,14 +97,31 @@ const adminApi = (container: Container): string =>
   `## Admin API\n\nOn port ${container.adminPort}:\n\n${table(
     ['Route', 'Answer'],
     [
-      ['`GET /`', 'a page, or JSON by `Accept`, with all of what follows'],
+      ['`GET /`', 'a page, or JSON by `Accept` or `?format=json`, with all of what follows'],
       ['`GET /healthz`', '200 while the process answers'],
       ['`GET /readyz`', '200, or 503 with each closed gate and why'],
       ['`GET /metrics`', 'Prometheus text 0.0.4, or OpenMetrics by `Accept`'],
       ['`GET /params`', 'each value and its source, secrets redacted'],
+      ...Object.entries(container.pages).map(([path, { help }]) => [
+        `\`GET ${path}\``,
+        `${help} A page, or JSON as above`,
+      ]),
       ['`POST /drain`', 'starts the drain; from loopback only'],
     ],
   )}`
+
+function commands(container: Container): string {
+  const rows = Object.entries(container.commands).map(([name, { usage, summary }]) => [
+    `\`${`${name} ${usage}`.trimEnd()}\``,
+    summary,
+  ])
+  if (rows.length === 0) return ''
+  return [
+    '## Commands',
+    `They start nothing, and take the parameters above: \`npx outrider ${container.name} <command>\`, or \`docker run --rm ${imageOf(container)} <command>\` with the files that they name mounted. \`<command> --help\` says how each is used.`,
+    table(['Command', 'Answer'], rows),
+  ].join('\n\n')
+}
 
 const metrics = (container: Container): string =>
   table(

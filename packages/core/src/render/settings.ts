@@ -1,5 +1,5 @@
 import { posix } from 'node:path'
-import { type Container, isRequired, type NamedParam } from '../container.ts'
+import { type Container, isRequired, type NamedParam, type Volume } from '../container.ts'
 import { type Address, address, duration } from '../kinds.ts'
 import { oneLine } from '../log.ts'
 import { isGiven } from '../resolve.ts'
@@ -48,6 +48,7 @@ export interface Mount {
   readonly help: string
   /** Whether it is one of the container, and not a path that was given: without that it does not start. */
   readonly isVolume: boolean
+  readonly from: Volume['from']
 }
 
 interface GivenPath {
@@ -69,23 +70,27 @@ export function mountsOf(container: Container, given: readonly GivenParam[] = []
   // A mount inside of a Secret that is mounted cannot be made: the shorter ones first.
   for (const { directory } of paths.toSorted((a, b) => a.directory.length - b.directory.length)) {
     const held = [...mounts.keys()].some((mount) => isWithin(mount, directory))
-    if (!held && isMountable(directory)) mounts.set(directory, '')
+    if (!held && isMountable(directory)) mounts.set(directory, { help: '', from: 'secret' })
   }
-  return [...mounts].map(([directory, help]) => {
+  return [...mounts].map(([directory, { help, from }]) => {
     const held = paths.filter(({ path }) => isWithin(directory, path))
     const deep = held.some(({ path }) => posix.relative(directory, path).includes('/'))
     const sentences = [
       oneLine(help),
       held.length > 0 ? `Holds ${held.map((path) => heldText(directory, path)).join(', ')}.` : '',
-      deep ? 'A Secret has what is in a folder by items with a path.' : '',
+      deep ? `A ${kindNames[from]} has what is in a folder by items with a path.` : '',
     ]
     return {
       directory,
       help: sentences.filter((sentence) => sentence !== '').join(' '),
       isVolume: directory in container.volumes,
+      from,
     }
   })
 }
+
+/** What Kubernetes calls the objects that volumes come from. */
+export const kindNames = { secret: 'Secret', configMap: 'ConfigMap' } as const
 
 /** The variables whose path is in no directory that could be mounted. */
 export function unmountedOf(container: Container, given: readonly GivenParam[] = []): ReadonlySet<string> {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { sample } from '../test-support.ts'
-import { standing, usage } from './usage.ts'
+import { commandUsage, standing, usage } from './usage.ts'
 
 const lines = usage(sample).split('\n')
 
@@ -38,6 +38,14 @@ describe('--help', () => {
     expect(at).not.toContain(-1)
   })
 
+  it('lists the commands and the pages of the admin API', () => {
+    expect(lines).toContain('  match <line>...')
+    expect(usage(sample)).toContain(' /params /lines, POST /drain')
+    const plain = usage({ ...sample, commands: {}, pages: {} })
+    expect(plain).not.toMatch(/command/i)
+    expect(plain).toContain(' /params, POST /drain')
+  })
+
   it('fits into 100 columns', () => {
     for (const line of lines) expect(line.length).toBeLessThanOrEqual(100)
   })
@@ -54,4 +62,11 @@ it.each([
 ])('of %s it says: %s', (name, said) => {
   const param = sample.params.find((each) => each.name === name)
   expect(param && standing(param)).toBe(said)
+})
+
+it.each([
+  ['match', 'adapter-sample match <line>... [--flag value ...]'],
+  ['check', 'adapter-sample check [--flag value ...]'],
+])('%s --help shows how it is called', (name, call) => {
+  expect(commandUsage(sample, name).split('\n')).toContain(`Usage: ${call}`)
 })
