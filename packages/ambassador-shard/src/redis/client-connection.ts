@@ -1,9 +1,11 @@
 import type { Socket } from 'node:net'
 import { CommandReader, encodeError, encodeSimple, type Protocol } from '@outrider/resp'
+import { clientLine } from './client-line.ts'
 import { type Command, commandOf, hasArity, isForeign, lookup, unknownFault } from './command.ts'
 import { KeyList, keysOf } from './command-keys.ts'
-import { CROSSSLOT, FOREIGN_DATABASE, FOREIGN_PATTERNS } from './command-policy.ts'
+import { CROSSSLOT, FOREIGN_DATABASE, FOREIGN_PATTERNS, type KeylessRule } from './command-policy.ts'
 import { NO_AUTH } from './command-table.ts'
+import { askInTurn } from './in-turn.ts'
 import { Join, joinFanOut } from './join.ts'
 import { answerLocally, type LocalHost, type Session } from './local.ts'
 import { Outbox } from './outbox.ts'
@@ -82,7 +84,9 @@ export class ClientConnection implements SlotOwner, Session {
   readonly #reader: CommandReader
   readonly #keys = new KeyList()
   readonly #pinned: Pinned
-  readonly #connected = Date.now()
+  readonly #connected = performance.now()
+  /** When bytes have come last. */
+  #heard = this.#connected
   /** Bytes that have not been used: pieces as they came, until so many are there as are known to be needed. */
   #rest: Buffer[] = []
   #restBytes = 0
@@ -121,7 +125,7 @@ export class ClientConnection implements SlotOwner, Session {
 
   get address(): string {
     const { remoteAddress, remotePort } = this.#socket
-    return remoteAddress === undefined ? 'unix' : `${remoteAddress.replace(/^::ffff:/, '')}:${remotePort}`
+    return addressText(remoteAddress, remotePort)
   }
 
   /** Whether replies to earlier commands have not come. */
@@ -151,21 +155,22 @@ export class ClientConnection implements SlotOwner, Session {
     return this.#first !== undefined || this.#pinned.active
   }
 
+  get type(): 'normal' | 'pubsub' {
+    const { '': channels, p, s } = this.#pinned.subscriptions
+    return channels + p + s > 0 ? 'pubsub' : 'normal'
+  }
+
   describe(): string {
-    const age = Math.floor((Date.now() - this.#connected) / 1000)
-    return [
-      ...[`id=${this.id}`, `addr=${this.address}`, `name=${this.name}`, `age=${age}`, 'db=0'],
-      ...[
-        `sub=${this.#pinned.subscriptions}`,
-        `multi=${this.#pinned.queued}`,
-        `obl=${this.#outbox.waitingBytes}`,
-      ],
-      ...[
-        `cmd=${this.#lastCommand === '' ? 'NULL' : this.#lastCommand}`,
-        `user=${this.user ?? '(superuser)'}`,
-      ],
-      ...[`resp=${this.protocol}`, `lib-name=${this.libName}`, `lib-ver=${this.libVersion}`],
-    ].join(' ')
+    const now = performance.now()
+    const { localAddress, localPort } = this.#socket
+    const { id, name, user, protocol, libName, libVersion, address } = this
+    const { subscriptions, monitors, queued } = this.#pinned
+    return clientLine({
+      ...{ id, name, user, protocol, libName, libVersion, address, subscriptions, monitors, queued },
+      localAddress: addressText(localAddress, localPort),
+      ...{ ageMs: now - this.#connected, idleMs: now - this.#heard },
+      ...{ unread: this.#restBytes, unsent: this.#outbox.waitingBytes, lastCommand: this.#lastCommand },
+    })
   }
 
   destroy(reason: string): void {
@@ -279,6 +284,7 @@ export class ClientConnection implements SlotOwner, Session {
   /** Gives up to where it was used. */
   #read(bytes: Buffer): number {
     const now = performance.now()
+    this.#heard = now
     const reader = this.#reader
     const { topology } = this.#host
     const end = bytes.length
@@ -390,6 +396,7 @@ export class ClientConnection implements SlotOwner, Session {
       return true
     }
     const command = commandOf(reader, source, start)
+    this.#lastCommand = command?.name ?? this.#lastCommand
     if (this.#pinned.active || command?.policy.kind === 'pinned') return this.#pinned.handle(frame, command)
     if (command === undefined) {
       this.fail(unknownFault(reader, source, start))
@@ -401,7 +408,6 @@ export class ClientConnection implements SlotOwner, Session {
   /** A command that is known, outside of any transaction. */
   dispatch(frame: Frame, command: Command): boolean {
     const { args, bytes, start } = frame
-    this.#lastCommand = command.name
     if (this.user === undefined && (command.flags & NO_AUTH) === 0) {
       this.fail('NOAUTH Authentication required.')
       return true
@@ -478,19 +484,14 @@ export class ClientConnection implements SlotOwner, Session {
     this.#host.fragments += count
   }
 
-  #keyless(frame: Frame, rule: 'any' | 'random' | 'pubsub', command: Command): void {
-    const { shards, pubsub } = this.#host.topology
-    const up = shards.filter((shard) => shard.up)
-    const index = rule === 'any' ? 0 : Math.floor(Math.random() * up.length)
-    const shard = rule === 'pubsub' ? pubsub : (up[index] ?? shards[0])
-    if (shard !== undefined) this.forward(frame, shard, command)
+  #keyless(frame: Frame, rule: KeylessRule, command: Command): void {
+    const { topology } = this.#host
+    // The one shard passes its answer on as it comes.
+    if (rule === 'pubsub' || topology.isSingle) this.forward(frame, topology.pubsub, command)
+    else askInTurn(this, frame, command, rule)
   }
 
-  #fanOut(
-    { bytes, start, end, now }: Frame,
-    how: Parameters<typeof joinFanOut>[0],
-    command: Command,
-  ): void {
+  #fanOut({ bytes, start, end, now }: Frame, how: Parameters<typeof joinFanOut>[0], command: Command): void {
     const { shards } = this.#host.topology
     const { protocol } = this
     const copy = Buffer.from(bytes.subarray(start, end))
@@ -639,6 +640,10 @@ export class ClientConnection implements SlotOwner, Session {
     this.#pinned.leave(reason)
     this.#host.onClose(this, reason, isError)
   }
+}
+
+function addressText(address: string | undefined, port: number | undefined): string {
+  return address === undefined ? 'unix' : `${address.replace(/^::ffff:/, '')}:${port}`
 }
 
 export const QUEUED = encodeSimple('QUEUED')

@@ -2,7 +2,7 @@
  * What becomes of the answers of all shards:
  *
  * - `sum`, `least`: of integers, the sum or the lowest.
- * - `ok-all`: OK when every shard says so; otherwise the error of the first that fails, with how many did it.
+ * - `ok-all`: OK when every shard says so; otherwise the error of the first that fails, with the names of all that do.
  * - `any-ok`: OK when one shard says so; otherwise the error of the first.
  * - `same`: the one answer that all give; an error that names the shards when they differ.
  * - `concat`: one array of all elements.
@@ -11,6 +11,9 @@
  * - `scan`: one shard after the other, its index kept in the cursor.
  * - `info`: one text; numbers that count are added, the rest is that of the first shard.
  * - `config`: the values all shards share; where they differ, `shard=value` of each, separated by spaces.
+ *
+ * Clients begin with the last two, so those take the answers that there are; an error in place of one, or none, is an
+ * error of the others.
  */
 export type FanOutJoin =
   | 'sum'
@@ -46,7 +49,7 @@ export type Pin = 'keys' | 'transaction' | 'channels' | 'pubsub' | 'every-shard'
 /**
  * Which shard gets a command without keys:
  *
- * - `any`: one that is up; what it answers is the same on all.
+ * - `any`: one that can be reached; what it answers is the same on all.
  * - `random`: one by chance, and while that answers null, the others in turn.
  * - `pubsub`: the shard that carries publish and subscribe, the same in every ambassador: that of the empty key.
  */
@@ -150,9 +153,15 @@ const STATED: readonly [string, Policy][] = [
   ['flushdb', fanOut('ok-all', 'on every shard; an error says how many were emptied')],
   ['keys', fanOut('concat', 'the names of all shards, in no order; every shard stops for it')],
   ['scan', fanOut('scan', 'one shard after the other; the cursor is valid for this topology alone')],
-  ['info', fanOut('info', 'counts are added; what is not a count is that of the first shard')],
+  [
+    'info',
+    fanOut(
+      'info',
+      'counts are added, the rest is of the first shard that answers; a section names those that do not',
+    ),
+  ],
   ['lastsave', fanOut('least', 'the oldest of all shards: since then something may be unsaved')],
-  ['config|get', fanOut('config', 'where shards differ, the value lists each as shard=value')],
+  ['config|get', fanOut('config', 'where shards differ, the value lists each that answers as shard=value')],
   ['config|resetstat', fanOut('ok-all', 'on every shard')],
   ['memory|purge', fanOut('ok-all', 'on every shard')],
   ['script|load', fanOut('same', 'on every shard, so that EVALSHA finds it whatever its keys are')],
@@ -185,6 +194,11 @@ const STATED: readonly [string, Policy][] = [
   ['client|setname', local('kept by the ambassador, not told to the shards')],
   ['client|setinfo', local('kept by the ambassador, not told to the shards')],
   ['client|reply', local('')],
+  ['client|no-evict', local('the ambassador evicts no clients')],
+  [
+    'client|no-touch',
+    local('OFF alone: a connection to a shard serves many clients, and ON would hold for all'),
+  ],
   ['client|getredir', local('-1: no tracking')],
   ['client|trackinginfo', local('off: no tracking')],
   [
@@ -205,16 +219,25 @@ const STATED: readonly [string, Policy][] = [
   ...sameFor(['ssubscribe', 'sunsubscribe'], SHARD_CHANNELS),
   [
     'monitor',
-    pinned('every-shard', 'the commands of all shards as they get them, in no order between shards'),
+    pinned(
+      'every-shard',
+      'the commands of all primaries as they get them, in no order between shards, until RESET or QUIT; ended when a shard is gone',
+    ),
   ],
 
   // without keys
   [
     'publish',
-    keyless('pubsub', 'to the one shard that carries all channels; SPUBLISH spreads over the shards'),
+    keyless(
+      'pubsub',
+      'to the one shard that carries all channels; SPUBLISH spreads over the shards; in MULTI refused unless there is one shard',
+    ),
   ],
   ...sameFor(['pubsub|channels', 'pubsub|numsub', 'pubsub|numpat'], PUBSUB_SHARD),
-  ['randomkey', keyless('random', 'of a shard chosen by chance: keys of a small shard come up more often')],
+  [
+    'randomkey',
+    keyless('random', 'of a shard chosen by chance that has any: keys of a small shard come up more often'),
+  ],
   ['lolwut', keyless('any', 'the drawing of a shard')],
   ['pfselftest', keyless('any', 'of one shard')],
   ['acl|cat', keyless('any', 'the categories of a shard')],
@@ -321,11 +344,6 @@ const STATED: readonly [string, Policy][] = [
     ['client|tracking', 'client|caching'],
     'a connection to a shard serves many clients, so what one of them has read cannot be tracked',
     'let cached values expire instead',
-  ),
-  ...refuseAll(
-    ['client|no-evict', 'client|no-touch'],
-    'a connection to a shard serves many clients, and it would hold for all of them',
-    'leave it out',
   ),
   ...refuseAll(
     ['client|pause', 'client|unpause'],

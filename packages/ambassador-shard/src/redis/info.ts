@@ -32,26 +32,33 @@ const ADDED: ReadonlySet<string> = new Set([
 ])
 const HUMAN =
   /^(used_memory|used_memory_rss|used_memory_peak|maxmemory|total_system_memory|used_memory_scripts)_human$/
-const KEYSPACE = /^db\d+$/
+/** Sections of lines such as `db0:keys=1,expires=0`, which a shard has only for what it has seen. */
+const COUNTED: readonly (readonly [header: string, names: RegExp])[] = [
+  ['# Keyspace', /^db\d+$/],
+  ['# Commandstats', /^cmdstat_/],
+  ['# Errorstats', /^errorstat_/],
+]
 
-/** One INFO of those of all shards: amounts are added, the rest is that of the first. */
-export function joinInfo(texts: readonly string[]): string {
-  const [first = '', ...others] = texts
+/**
+ * One INFO of those of several shards: amounts are added, the rest is that of the first.
+ * @param missing names of shards that have not answered
+ */
+export function joinInfo(texts: readonly string[], missing: readonly string[]): string {
+  const [first = ''] = texts
   const fields = texts.map(fieldsOf)
-  const sections = first.split('\r\n').map((line) => joined(line, fields))
-  // A database that the first shard has no key in has no line there.
+  const lines = first.split('\r\n').map((line) => joined(line, fields))
   const own = fields[0] ?? new Map<string, string>()
-  const missing = new Set(
-    fields.slice(1).flatMap((all) => [...all.keys()].filter((name) => KEYSPACE.test(name))),
-  )
-  const lines = [...missing]
-    .filter((name) => !own.has(name))
-    .map((name) => `${name}:${joinKeyspace(name, fields)}`)
-  if (lines.length === 0 || others.length === 0) return sections.join('\r\n')
-  const at = sections.indexOf('# Keyspace')
-  if (at < 0) sections.push('# Keyspace', ...lines, '')
-  else sections.splice(at + 1, 0, ...lines)
-  return sections.join('\r\n')
+  const names = [...new Set(fields.flatMap((all) => [...all.keys()]))]
+  for (const [header, pattern] of COUNTED) {
+    const others = names
+      .filter((name) => pattern.test(name) && !own.has(name))
+      .map((name) => `${name}:${joinCounts(name, fields)}`)
+    const at = lines.indexOf(header)
+    if (at >= 0) lines.splice(at + 1, 0, ...others)
+  }
+  const count = texts.length + missing.length
+  const shards = ['# Shards', `shards:${count}`, `shards_missing:${missing.join(' ')}`, '']
+  return (first === '' ? shards : [...lines, ...shards]).join('\r\n')
 }
 
 function fieldsOf(text: string): Map<string, string> {
@@ -67,11 +74,11 @@ function joined(line: string, fields: readonly Map<string, string>[]): string {
   const colon = line.indexOf(':')
   if (colon <= 0 || line.startsWith('#')) return line
   const name = line.slice(0, colon)
-  if (KEYSPACE.test(name)) return `${name}:${joinKeyspace(name, fields)}`
-  // A client waits until it is 0, and the others are there for their keys.
-  if (name === 'loading') return `${name}:${least(name, fields)}`
+  if (COUNTED.some(([, pattern]) => pattern.test(name))) return `${name}:${joinCounts(name, fields)}`
   if (ADDED.has(name)) return `${name}:${trimmed(total(name, fields))}`
   if (HUMAN.test(name)) return `${name}:${human(total(name.replace(/_human$/, ''), fields))}`
+  // Clients wait for it, and one shard that loads is no reason: its commands say so themselves.
+  if (name === 'loading' && fields.some((own) => own.get(name) === '0')) return 'loading:0'
   return line
 }
 
@@ -79,30 +86,35 @@ function total(name: string, fields: readonly Map<string, string>[]): number {
   return fields.reduce((sum, own) => sum + (Number(own.get(name)) || 0), 0)
 }
 
-const least = (name: string, fields: readonly Map<string, string>[]): number =>
-  Math.min(...fields.map((own) => Number(own.get(name)) || 0))
-
 const trimmed = (value: number): string => (Number.isInteger(value) ? String(value) : value.toFixed(6))
 
-/** `keys=1,expires=0,avg_ttl=0`; the average is weighed by the keys that have a time to live. */
-function joinKeyspace(name: string, fields: readonly Map<string, string>[]): string {
+/** `keys=1,expires=0,avg_ttl=0`, added; an average is weighed by what it is of. */
+function joinCounts(name: string, fields: readonly Map<string, string>[]): string {
   const sums = new Map<string, number>()
   let ttl = 0
   for (const own of fields) {
-    const text = own.get(name)
-    if (text === undefined) continue
-    const values = new Map(
-      text.split(',').map((pair): [string, number] => {
-        const [key = '', value = ''] = pair.split('=')
-        return [key, Number(value) || 0]
-      }),
-    )
+    const values = countsOf(own.get(name) ?? '')
     for (const [key, value] of values) sums.set(key, (sums.get(key) ?? 0) + value)
     ttl += (values.get('avg_ttl') ?? 0) * (values.get('expires') ?? 0)
   }
-  const expires = sums.get('expires') ?? 0
-  if (sums.has('avg_ttl')) sums.set('avg_ttl', expires === 0 ? 0 : Math.round(ttl / expires))
-  return [...sums].map(([key, value]) => `${key}=${value}`).join(',')
+  const average = (total: number, of: string): number => total / (sums.get(of) || 1)
+  return [...sums]
+    .map(([key, sum]) => {
+      if (key === 'avg_ttl') return `${key}=${Math.round(average(ttl, 'expires'))}`
+      if (key === 'usec_per_call') return `${key}=${average(sums.get('usec') ?? 0, 'calls').toFixed(2)}`
+      return `${key}=${sum}`
+    })
+    .join(',')
+}
+
+function countsOf(text: string): Map<string, number> {
+  const pairs = text.split(',').filter((pair) => pair !== '')
+  return new Map(
+    pairs.map((pair): [string, number] => {
+      const [key = '', value = ''] = pair.split('=')
+      return [key, Number(value) || 0]
+    }),
+  )
 }
 
 /** As Redis writes sizes for people. */

@@ -13,7 +13,7 @@ import {
 } from '@outrider/resp'
 import type { FanOutJoin, SplitJoin } from './command-policy.ts'
 import { joinInfo } from './info.ts'
-import type { ReplySink } from './reply-sink.ts'
+import { type ReplySink, WholeReplies } from './reply-sink.ts'
 import type { Shard } from './shard.ts'
 import type { MadeSlot } from './slot.ts'
 
@@ -22,6 +22,8 @@ export interface Part {
   readonly shard: Shard
   /** One whole reply. */
   readonly bytes: Buffer
+  /** Whether it is not the shard's own: no answer has come. */
+  readonly lost: boolean
 }
 
 const MINUS = 0x2d
@@ -32,32 +34,12 @@ export const isError = (bytes: Buffer): boolean => bytes[0] === MINUS
 /** An error reply without its mark and end. */
 const errorText = (bytes: Buffer): string => bytes.toString('utf8', 1, bytes.length - 2)
 
-/** Collects the one reply of one shard. */
-class PartSink implements ReplySink {
-  readonly #shard: Shard
-  readonly #join: Join
-  readonly #index: number
-  #pieces: Buffer[] = []
-
-  constructor(shard: Shard, join: Join, index: number) {
-    this.#shard = shard
-    this.#join = join
-    this.#index = index
-  }
-
-  reply(bytes: Buffer, start: number, end: number, ended: number): void {
-    const piece = Buffer.from(bytes.subarray(start, end))
-    this.#pieces.push(piece)
-    if (ended === 0) return
-    const whole = this.#pieces.length === 1 ? piece : Buffer.concat(this.#pieces)
-    this.#pieces = []
-    this.#join.take(this.#index, { shard: this.#shard, bytes: whole })
-  }
-
-  lost(_count: number, reason: string): void {
-    this.#pieces = []
-    this.#join.take(this.#index, { shard: this.#shard, bytes: encodeError(this.#shard.fault(reason)) })
-  }
+/** Who takes the one reply of one shard, or why there is none. */
+export function partSink(shard: Shard, take: (part: Part) => void): ReplySink {
+  return new WholeReplies(
+    (bytes) => take({ shard, bytes, lost: false }),
+    (reason) => take({ shard, bytes: encodeError(shard.fault(reason)), lost: true }),
+  )
 }
 
 /** Waits for the answers of several shards, and fills a slot with what they come to together. */
@@ -76,7 +58,7 @@ export class Join {
 
   /** Who takes the reply of a shard. */
   sink(shard: Shard, index: number): ReplySink {
-    return new PartSink(shard, this, index)
+    return partSink(shard, (part) => this.take(index, part))
   }
 
   take(index: number, part: Part): void {
@@ -146,7 +128,7 @@ export function joinFanOut(
     case 'any-ok':
       return parts.find(({ bytes }) => !isError(bytes))?.bytes ?? parts[0]?.bytes ?? OK
     case 'same':
-      return same(parts)
+      return combine(parts, () => same(parts))
     case 'concat':
       return combine(parts, (values, raw) => concat(values, raw))
     case 'sum-pairs':
@@ -154,19 +136,24 @@ export function joinFanOut(
     case 'all-booleans':
       return combine(parts, (values) => allBooleans(values))
     case 'info':
-      return combine(answered(parts), (values) => encodeVerbatim(joinInfo(values.map(textOf)), protocol))
+      return combine(answers(parts), (values) =>
+        encodeVerbatim(joinInfo(values.map(textOf), missing(parts)), protocol),
+      )
     case 'config':
-      return combine(parts, (values) => joinConfig(parts, values, protocol))
+      return combine(answers(parts), (values, answered) => joinConfig(answered, values, protocol))
   }
 }
 
-/** Those that have answered, as long as one has: clients ask INFO before all else, and leave when it fails. */
-function answered(parts: readonly Part[]): readonly Part[] {
-  const good = parts.filter(({ bytes }) => !isError(bytes))
-  return good.length > 0 ? good : parts
+/** Those without errors, or all where there are none: clients begin with INFO, and must not need every shard for it. */
+function answers(parts: readonly Part[]): readonly Part[] {
+  const answered = parts.filter(({ bytes }) => !isError(bytes))
+  return answered.length === 0 ? parts : answered
 }
 
-/** Joins the values, or gives the error of the first that failed with how many did it. */
+const missing = (parts: readonly Part[]): string[] =>
+  parts.filter(({ bytes }) => isError(bytes)).map(({ shard }) => shard.name)
+
+/** Joins the values, or gives the error of the first that failed, with the names of all that did. */
 function combine(
   parts: readonly Part[],
   finish: (values: Reply[], parts: readonly Part[]) => Buffer,
@@ -177,8 +164,11 @@ function combine(
     // What all refuse, such as a wrong argument, is no matter of shards.
     if (failed.length === parts.length && parts.every(({ bytes }) => bytes.equals(first.bytes)))
       return first.bytes
-    const text = errorText(first.bytes)
-    return encodeError(`${text} (${failed.length} of ${parts.length} shards failed, the others did it)`)
+    const names = failed.map(({ shard }) => shard.name).join(', ')
+    const others = failed.length === parts.length ? '' : '; the others did it'
+    return encodeError(
+      `${errorText(first.bytes)} (${failed.length} of ${parts.length} shards failed: ${names}${others})`,
+    )
   }
   const values: Reply[] = []
   for (const { shard, bytes } of parts) {

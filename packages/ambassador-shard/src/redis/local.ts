@@ -22,6 +22,7 @@ export interface Session {
   libVersion: string
   /** What CLIENT REPLY has chosen; `skip` for one reply. */
   replies: 'on' | 'off' | 'skip'
+  readonly type: 'normal' | 'pubsub'
   /** One line of CLIENT LIST. */
   describe(): string
 }
@@ -118,6 +119,10 @@ export function answerLocally(
       return kill(args, session, host)
     case 'client|reply':
       return reply(text(2).toLowerCase(), session)
+    case 'client|no-evict':
+      return /^(on|off)$/i.test(text(2)) ? ok : error(SYNTAX)
+    case 'client|no-touch':
+      return noTouch(text(2).toLowerCase())
     case 'client|getredir':
       return { reply: encodeInteger(-1) }
     case 'client|trackinginfo':
@@ -232,18 +237,33 @@ function setInfo(option: string, value: string, session: Session): LocalReply {
   return ok
 }
 
+// The ambassador evicts nobody, but a connection to a shard serves many clients, which may want to touch their keys.
+function noTouch(choice: string): LocalReply {
+  if (choice === 'off') return ok
+  if (choice !== 'on') return error(SYNTAX)
+  return error(
+    'ERR CLIENT NO-TOUCH is refused: a connection to a shard serves many clients, and it would hold for all of them; leave it out',
+  )
+}
+
+const CLIENT_TYPES: ReadonlySet<string> = new Set(['normal', 'pubsub', 'master', 'replica', 'slave'])
+
 function list(args: readonly Buffer[], session: Session, host: LocalHost): LocalReply {
-  let wanted: Set<number> | undefined
+  let isWanted = (_: Session): boolean => true
   if (args.length > 2) {
     const option = args[2]?.toString().toLowerCase()
     if (option === 'id' && args.length > 3) {
       const ids = args.slice(3).map((id) => Number(id.toString()))
       if (ids.some((id) => !Number.isInteger(id))) return error('ERR Invalid client ID')
-      wanted = new Set(ids)
-    } else if (option !== 'type' || args.length !== 4) return error(SYNTAX)
+      isWanted = ({ id }) => ids.includes(id)
+    } else if (option === 'type' && args.length === 4) {
+      const type = args[3]?.toString().toLowerCase() ?? ''
+      if (!CLIENT_TYPES.has(type)) return error(`ERR Unknown client type '${args[3]?.toString() ?? ''}'`)
+      isWanted = (one) => one.type === type
+    } else return error(SYNTAX)
   }
   let text = ''
-  for (const one of host.sessions()) if (wanted?.has(one.id) ?? true) text += `${one.describe()}\n`
+  for (const one of host.sessions()) if (isWanted(one)) text += `${one.describe()}\n`
   return { reply: encodeVerbatim(text, session.protocol) }
 }
 

@@ -11,3 +11,29 @@ export const NOBODY: ReplySink = {
   reply: () => undefined,
   lost: () => undefined,
 }
+
+/** Gives replies, which come one at a time, as a whole. */
+export class WholeReplies implements ReplySink {
+  readonly #take: (bytes: Buffer) => void
+  readonly #onLost: (reason: string) => void
+  #pieces: Buffer[] = []
+
+  constructor(take: (bytes: Buffer) => void, onLost: (reason: string) => void = () => undefined) {
+    this.#take = take
+    this.#onLost = onLost
+  }
+
+  reply(bytes: Buffer, start: number, end: number, ended: number): void {
+    const piece = Buffer.from(bytes.subarray(start, end))
+    this.#pieces.push(piece)
+    if (ended === 0) return
+    const whole = this.#pieces.length === 1 ? piece : Buffer.concat(this.#pieces)
+    this.#pieces = []
+    this.#take(whole)
+  }
+
+  lost(_count: number, reason: string): void {
+    this.#pieces = []
+    this.#onLost(reason)
+  }
+}

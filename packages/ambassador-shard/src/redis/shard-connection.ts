@@ -14,6 +14,7 @@ class Awaited {
 }
 
 const JOINED_MS = 20
+const KEEP_ALIVE_MS = 30_000
 
 // The most that wait at once in a row of turns; an object for each command would cost as much as its parsing.
 const KEPT_MOST = 4_096
@@ -25,7 +26,7 @@ export interface Owner {
   /** What nobody has asked for (RESP3). */
   onPush(bytes: Buffer): void
   /** Who gets replies to nothing, as messages are in RESP2. */
-  readonly unasked: ReplySink
+  readonly unasked: ReplySink | undefined
   /** Whether replies may take as long as they like. */
   readonly timeless: boolean
 }
@@ -49,7 +50,9 @@ export interface ShardConnectionOptions {
 
 /** One connection to a shard, on which the commands of many clients follow each other without waiting. */
 export class ShardConnection {
-  readonly protocol: Protocol
+  protocol: Protocol
+  /** Whether the shard has ever answered on it. */
+  reached = false
   /** Who has it for himself. */
   owner: Owner | undefined
   readonly #options: ShardConnectionOptions
@@ -104,6 +107,7 @@ export class ShardConnection {
   }
 
   #await(sink: ReplySink, count: number, now: number): void {
+    if (count === 0) return
     this.#awaited += count
     const last = this.#last
     // Only within a short time, since all that are awaited together share one deadline.
@@ -162,6 +166,14 @@ export class ShardConnection {
     else if (lost > 0 && this.#heard < overdue) this.#options.onTrouble(reason)
   }
 
+  /** Goes on in another protocol; a shard that refuses it loses the connection. */
+  speak(protocol: Protocol): void {
+    if (protocol === this.protocol) return
+    this.protocol = protocol
+    this.#say('HELLO', String(protocol))
+    this.#await(this.#greeting, 1, performance.now())
+  }
+
   #greet(): void {
     const { username, password, db = 0 } = this.#options.address
     const auth = password === undefined ? [] : [username ?? 'default', password]
@@ -188,6 +200,7 @@ export class ShardConnection {
       }
       if (this.#first?.sink === this.#greeting) return
       this.#state = 'ready'
+      this.reached = true
       this.#options.onReady()
     },
     lost: () => undefined,
@@ -202,6 +215,8 @@ export class ShardConnection {
     })
     socket.on('end', () => this.destroy('the shard has closed the connection'))
     socket.on('close', () => this.#lose())
+    // Whoever waits for a key or for messages would not notice that a host is gone.
+    socket.setKeepAlive(true, KEEP_ALIVE_MS)
   }
 
   #read(bytes: Buffer): void {
