@@ -3,16 +3,17 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { selfSigned } from '@outrider/sidecar-https'
 import { until } from '../test/support/program.ts'
-import type { BenchOptions } from './options.ts'
-import { application, paths } from './peers/application.ts'
-import type { Setting, Subject } from './peers/subject.ts'
-import { comparison, type Rounds } from './support/comparison.ts'
-import { installPrograms, lackOf, versionOf } from './support/install.ts'
-import { type Measurement, measure } from './support/measure.ts'
+import { type BenchOptions, select } from './options.ts'
+import { application, paths, requestsServed } from './peers/application.ts'
+import type { Setting } from './peers/subject.ts'
+import { comparison } from './support/comparison.ts'
+import { installPrograms, versionOf } from './support/install.ts'
+import { measure } from './support/measure.ts'
 import { freePort, statusOf } from './support/probes.ts'
-import { Program, pinned, temporaryDirectory } from './support/processes.ts'
+import { Program, placement, temporaryDirectory } from './support/processes.ts'
 import { hottest, profiling } from './support/profile.ts'
-import { type Workload, workloads } from './workloads.ts'
+import { inTurns } from './support/turns.ts'
+import { workloads } from './workloads.ts'
 
 const generators = [
   { name: 'nginx-light', program: 'nginx' },
@@ -20,9 +21,11 @@ const generators = [
   { name: 'nghttp2-client', program: 'h2load' },
 ]
 
+const terms = { unit: 'request', reference: 'nginx' }
+
 /** The sidecar and the forwarder beside the proxies that they replace, in turns on the same core. */
 export async function https(options: BenchOptions): Promise<string> {
-  const { rounds, seconds } = options
+  const { rounds, seconds, warmUpSeconds } = options
   const chosen = select('--only', workloads, options.only)
   const every = [...new Set(chosen.flatMap(({ subjects }) => subjects))]
   const wanted = select('--subjects', every, options.subjects)
@@ -49,24 +52,26 @@ export async function https(options: BenchOptions): Promise<string> {
       concurrency: workload.concurrency,
       nodeArgs: options.profile ? profiling(profiles) : [],
     }
-    const outcomes: Rounds[] = subjects.map((subject) => ({ subject, lack: lackOf(subject), measured: [] }))
-    for (let round = 0; round < rounds; round++) {
-      for (const { subject, lack, measured } of outcomes) {
-        if (lack !== undefined) continue
-        const own = join(directory, `${workload.name}-${subject.name}-${round}`)
-        mkdirSync(own)
-        const setting = { ...base, directory: own, port: await freePort() }
-        const outcome = await attempt(subject, setting, workload, options)
-        measured.push(outcome)
-        console.log(`${workload.name}, round ${round + 1} of ${rounds}: ${subject.name} ${brief(outcome)}`)
-      }
+    const job = {
+      ...workload,
+      seconds,
+      warmUpSeconds,
+      application: {
+        answersAt: async (port: number) => (await statusOf(port, paths.small, workload.tls)) === 200,
+        served: () => requestsServed(upstream),
+      },
     }
+    const outcomes = await inTurns(
+      subjects,
+      { name: workload.name, rounds, directory },
+      async (subject, own) => measure(subject, { ...base, directory: own, port: await freePort() }, job),
+    )
     if (options.profile) console.log(`\n${hottest(profiles)}\n`)
-    sections.push(`### ${workload.title}\n\n${workload.remark}\n\n${comparison(outcomes)}\n`)
+    sections.push(`### ${workload.title}\n\n${workload.remark}\n\n${comparison(outcomes, terms)}\n`)
   }
   const versions = await Promise.all(programs.map(versionOf))
   return [
-    `Medians of ${rounds} rounds in turns, ${seconds} s each, on ${cpus().length} cores: ${placement}`,
+    `Medians of ${rounds} rounds in turns, ${seconds} s each, on ${cpus().length} cores: ${placement('clients and application')}`,
     `CPU is the user and system time of all processes of the proxy, by the requests that it had answered; a ratio is the`,
     `median of the ratios to nginx in the same round. Private memory is RssAnon under load. Certificates are P-256. The`,
     `application is nginx, plain HTTP on loopback. Node ${process.version}, ${[...new Set(versions)].join(', ')}.`,
@@ -74,21 +79,6 @@ export async function https(options: BenchOptions): Promise<string> {
     ...sections,
   ].join('\n')
 }
-
-function select<T extends { readonly name: string }>(
-  option: string,
-  all: readonly T[],
-  asked: readonly string[] | undefined,
-): readonly T[] {
-  const names = all.map(({ name }) => name)
-  const unknown = asked?.filter((name) => !names.includes(name)) ?? []
-  if (unknown.length > 0) throw new Error(`${option} ${unknown.join(',')}: there are ${names.join(', ')}`)
-  return asked === undefined ? all : all.filter(({ name }) => asked.includes(name))
-}
-
-const placement = pinned
-  ? 'the proxy, one process, on one, clients and application on the other.'
-  : 'all processes wherever the system puts them, which makes the figures less steady.'
 
 function writeCertificate(directory: string): NonNullable<Setting['tls']> {
   const { cert, key } = selfSigned({ names: ['127.0.0.1'] })
@@ -98,24 +88,4 @@ function writeCertificate(directory: string): NonNullable<Setting['tls']> {
   writeFileSync(files.key, key)
   writeFileSync(pair, key + cert)
   return { ...files, pair }
-}
-
-async function attempt(
-  subject: Subject,
-  setting: Setting,
-  workload: Workload,
-  { seconds, warmUpSeconds }: BenchOptions,
-): Promise<Measurement | Error> {
-  try {
-    return await measure(subject, setting, { ...workload, seconds, warmUpSeconds })
-  } catch (error) {
-    return error instanceof Error ? error : new Error(String(error))
-  }
-}
-
-function brief(outcome: Measurement | Error): string {
-  if (outcome instanceof Error) return `failed: ${outcome.message}`
-  const { cpuUs, perSecond, p99Ms, complaints } = outcome
-  const figures = `${cpuUs.toFixed(1)} us, ${perSecond.toFixed(0)}/s, p99 ${p99Ms.toFixed(2)} ms`
-  return [figures, ...complaints].join(', ')
 }

@@ -22,8 +22,8 @@ export interface BenchOptions {
 }
 
 /**
- * Parses `<name> ... [--seconds 4] [--rounds 2] [--quick] [--only a,b] [--subjects a,b] [--profile]`, for `https`, and
- * `[--minutes 3] [--connections 10000] [--rounds 2]`, for `churn`.
+ * Parses `<name> ... [--seconds 4] [--rounds 2] [--quick] [--only a,b] [--subjects a,b] [--profile]`, for `https` and
+ * `shard`, and `[--minutes 3] [--connections 10000] [--rounds 2]`, for `churn`.
  * @throws Error that names what is wrong
  */
 export function parseOptions(args: readonly string[]): { names: string[]; options: BenchOptions } {
@@ -56,6 +56,21 @@ export function parseOptions(args: readonly string[]): { names: string[]; option
     complete: Object.keys(values).length === 0,
   }
   return { names: positionals, options }
+}
+
+/**
+ * Those that were asked for by name; all, when nothing was.
+ * @throws Error that names the unknown ones
+ */
+export function select<T extends { readonly name: string }>(
+  option: string,
+  all: readonly T[],
+  asked: readonly string[] | undefined,
+): readonly T[] {
+  const names = all.map(({ name }) => name)
+  const unknown = asked?.filter((name) => !names.includes(name)) ?? []
+  if (unknown.length > 0) throw new Error(`${option} ${unknown.join(',')}: there are ${names.join(', ')}`)
+  return asked === undefined ? all : all.filter(({ name }) => asked.includes(name))
 }
 
 function count(name: string, text: string): number {

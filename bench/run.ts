@@ -3,15 +3,17 @@ import { footprint } from './footprint.ts'
 import { https } from './https.ts'
 import { type BenchOptions, parseOptions } from './options.ts'
 import { writeSection } from './report.ts'
+import { shard } from './shard.ts'
 
 /**
- * `npm run bench [-- <name> ... --options]`: measures, prints, and writes docs/benchmarks.md. The options are for `https` and
- * `churn`; with any of them the page is left alone.
+ * `npm run bench [-- <name> ... --options]`: measures, prints, and writes docs/benchmarks.md. The options are for `https`,
+ * `shard` and `churn`; with any of them the page is left alone.
  */
 const benches: Readonly<Record<string, (options: BenchOptions) => Promise<string>>> = {
   churn,
   footprint,
   https,
+  shard,
 }
 
 const { names, options } = understood()

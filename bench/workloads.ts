@@ -13,13 +13,12 @@ import { resumes, speaksH2 } from './support/probes.ts'
 import { wrk } from './support/wrk.ts'
 
 /** A row of measurements: one load, and the proxies that take it in turns. */
-export interface Workload extends Omit<Job, 'seconds' | 'warmUpSeconds'> {
+export interface Workload extends Omit<Job, 'seconds' | 'warmUpSeconds' | 'application'> {
   /** For `--only`. */
   readonly name: string
   readonly title: string
   /** How to read the table. */
   readonly remark: string
-  readonly tls: boolean
   /** Requests open at a time. */
   readonly concurrency: number
   readonly subjects: readonly Subject[]

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { run } from '../../docker/command.ts'
 import { inRoot } from '../../scripts/workspace.ts'
-import type { Subject } from '../peers/subject.ts'
+import type { Peer } from '../peers/subject.ts'
 import { programPath } from './processes.ts'
 
 /** A Debian package, and the program of it that is used. */
@@ -31,7 +31,7 @@ export async function installPrograms(programs: readonly DebianProgram[]): Promi
 }
 
 /** What a subject lacks on this machine. */
-export function lackOf({ debian, npm }: Subject): string | undefined {
+export function lackOf({ debian, npm }: Peer): string | undefined {
   if (debian !== undefined && programPath(debian.program) === undefined) {
     return `missing: Debian package ${debian.name}`
   }

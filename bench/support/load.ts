@@ -12,6 +12,8 @@ export interface LoadResult {
   readonly p99Ms: number
   /** What went wrong, such as `3 non-2xx`; it makes the figures worth nothing. */
   readonly complaints: readonly string[]
+  /** How many requests there were, where the load knows. */
+  readonly requests?: number
 }
 
 /** A load generator with its workload. */

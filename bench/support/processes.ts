@@ -36,6 +36,12 @@ function isExecutable(file: string): boolean {
 /** Whether the measured processes have a core of their own. */
 export const pinned = cpus().length > 1 && programPath('taskset') !== undefined
 
+/** Where the processes run, for the reader: `others` are those that are not measured. */
+export const placement = (others: string): string =>
+  pinned
+    ? `the proxy, one process, on one, ${others} on the other.`
+    : 'all processes wherever the system puts them, which makes the figures less steady.'
+
 const pinning: Readonly<Record<Core, readonly string[]>> = {
   load: ['taskset', '--cpu-list', '0'],
   measured: ['taskset', '--cpu-list', '1'],
