@@ -6,13 +6,15 @@ import type { Upstream } from './upstream.ts'
  * - `unknown`: it was not asked, or did not answer
  * - `master`: with so many replicas that follow it
  * - `following`: a replica whose link to its primary works
- * - `stale`: a replica that has lost its primary, or is still copying it: what it has is old
+ * - `parted`: a replica that was seen to follow, and has lost its primary since: it has what there was until then
+ * - `stale`: a replica that was never seen to follow, or is copying its primary: what it has is old, or a part of it
  */
 type Role =
-  | { readonly is: 'unknown' | 'following' | 'stale' }
+  | { readonly is: 'unknown' | 'following' | 'parted' | 'stale' }
   | { readonly is: 'master'; readonly replicas: number }
 
 const UNKNOWN: Role = { is: 'unknown' }
+const STALE: Role = { is: 'stale' }
 const ROLE = encodeCommand(['ROLE'])
 
 /** Asks the servers of a shard, now and then, what they are (ROLE), so that a promotion is seen. */
@@ -69,11 +71,22 @@ export class RoleWatch {
     return best.server
   }
 
-  /** Why a server gets no reads; '' where it may. */
-  unreadable(server: Upstream): string {
+  /** Why a server gets no reads; '' where it may. While the primary is down, nobody has more than who followed it. */
+  unreadable(server: Upstream, primary: Upstream): string {
+    if (server === primary) return ''
     const role = this.#roles.get(server) ?? UNKNOWN
-    if (role.is === 'unknown') return 'it has not said what it is'
-    return role.is === 'stale' ? 'it has no link to its primary' : ''
+    switch (role.is) {
+      case 'following':
+        return ''
+      case 'parted':
+        return primary.up ? 'it has no link to its primary' : ''
+      case 'stale':
+        return 'it has no link to its primary'
+      case 'master':
+        return 'it says that it is a primary, too'
+      case 'unknown':
+        return 'it has not said what it is'
+    }
   }
 
   #sink(server: Upstream): ReplySink {
@@ -90,7 +103,9 @@ export class RoleWatch {
   #take(server: Upstream, role: Role): void {
     const before = this.#roles.get(server)
     if (role.is === 'unknown' && before === undefined) return
+    const followed = before?.is === 'following' || before?.is === 'parted'
     if (role.is === 'unknown') this.#roles.delete(server)
+    else if (role.is === 'parted' && !followed) this.#roles.set(server, STALE)
     else this.#roles.set(server, role)
     this.#onChange()
   }
@@ -102,8 +117,10 @@ function roleIn(bytes: Buffer): Role {
   if (reply?.type !== 'array') return UNKNOWN
   const [name, , third, state] = reply.elements
   const word = name?.type === 'bulk' ? name.bytes.toString() : ''
-  if (word === 'master') return { is: 'master', replicas: third?.type === 'array' ? third.elements.length : 0 }
+  if (word === 'master')
+    return { is: 'master', replicas: third?.type === 'array' ? third.elements.length : 0 }
   if (word !== 'slave') return UNKNOWN
-  const isConnected = state?.type === 'bulk' && state.bytes.toString() === 'connected'
-  return { is: isConnected ? 'following' : 'stale' }
+  const link = state?.type === 'bulk' ? state.bytes.toString() : ''
+  if (link === 'sync') return STALE
+  return { is: link === 'connected' ? 'following' : 'parted' }
 }

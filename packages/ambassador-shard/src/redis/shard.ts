@@ -100,7 +100,7 @@ export class Shard {
 
   /** Why a server that is up gets no reads; '' where it may. */
   unreadable(server: Upstream): string {
-    return this.#roles?.unreadable(server) ?? ''
+    return this.#roles?.unreadable(server, this.primary) ?? ''
   }
 
   /** One for a single client, who gives it back or destroys it. */
@@ -151,7 +151,7 @@ export class Shard {
   #spread(): void {
     if (this.#reads === 'primary') return
     const replicas = this.servers.filter(
-      (server) => server !== this.primary && server.up && this.#roles?.unreadable(server) === '',
+      (server) => server !== this.primary && server.up && this.unreadable(server) === '',
     )
     this.readers = this.#reads === 'any' && this.primary.up ? [this.primary, ...replicas] : replicas
   }
