@@ -141,10 +141,12 @@ export class Upstream {
     if (this.up && this.#shared[0] === undefined) this.#openShared(2)
   }
 
-  /** Gives up what is overdue, and tries whether it is back. */
+  /** Gives up what is overdue, and tries whether it is still there, or back. */
   tick(now: number): void {
     for (const connection of this.#shared) connection?.tick(now)
     for (const connection of this.#own) connection.tick(now)
+    // A connection that broke says nothing yet: one more tells, before somebody asks.
+    this.warm()
     if (this.up || this.#closed || now < this.#retryAt) return
     this.#retryAt = now + this.#backoff()
     const connection = this.#shared[0] ?? this.#openShared(2)
