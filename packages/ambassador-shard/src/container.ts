@@ -1,8 +1,11 @@
+import { X509Certificate } from 'node:crypto'
+import { hostname } from 'node:os'
 import { createSecureContext } from 'node:tls'
 import {
   address,
   bytes,
   type Check,
+  type Command,
   counter,
   defineContainer,
   duration,
@@ -15,15 +18,18 @@ import {
   type Values as ParamValues,
   path,
   requireFile,
+  StartError,
   secret,
   text,
   throttle,
+  version,
 } from '@outrider/core'
 import { parseYaml } from '@outrider/core/yaml'
 import { DISTRIBUTIONS, isDistribution, isKeyHashName, KEY_HASHES } from '@outrider/hash-ring'
 import {
   changeText,
   describeChange,
+  explainText,
   type Fault,
   type FilePool,
   isNutcracker,
@@ -37,6 +43,9 @@ import {
   type ShardSettings,
   type ShardTls,
   serverList,
+  startStatsServer,
+  statusSections,
+  twemproxyStats,
   type Users,
   usersOf,
 } from './index.ts'
@@ -52,11 +61,11 @@ const params = {
   ),
   servers: listOf(text)(
     'The shards: host:port[:weight] [name] or /path[:weight] [name], with commas between them. The name decides which keys a shard has; without one it is the address.',
-    { optional, example: 'redis-1:6379:1 shard-1,redis-2:6379:1 shard-2' },
+    { unless: 'topology', example: 'redis-1:6379:1 shard-1,redis-2:6379:1 shard-2' },
   ),
   topology: path(
-    'YAML file with the shards, their replicas and the rule by which keys are placed, or a nutcracker.yml of twemproxy as it is. Read while servers is not set.',
-    { default: '/topology/topology.yml', reloads },
+    'YAML file with the shards, their replicas and the rule by which keys are placed, or a nutcracker.yml of twemproxy as it is.',
+    { optional, reloads },
   ),
   pool: text('The one pool of a nutcracker.yml that is served; all of them without.', { optional }),
   gutter: listOf(text)('Spare servers for the keys of shards that are down, as in servers.', { optional }),
@@ -81,10 +90,13 @@ const params = {
   username: text('User by whose name the ambassador comes to the shards.', { optional }),
   password: secret('Password of the shards.', { optional }),
   clientPassword: secret('Password that clients must give, as user default.', { optional }),
-  users: path('YAML file of users to passwords, or to # and the SHA-256 of one; clients must be one of them.', {
-    optional,
-    reloads,
-  }),
+  users: path(
+    'YAML file of users to passwords, or to # and the SHA-256 of one; clients must be one of them.',
+    {
+      optional,
+      reloads,
+    },
+  ),
   hotKeys: integerBetween(0, 100)('How many hot keys of each shard are shown; 0 for none.', {
     default: '10',
   }),
@@ -181,8 +193,8 @@ const checks: readonly Check<typeof params>[] = [
     const fault = rules && ringFault(rules, shards)
     if (fault !== undefined) yield `${nameOf('servers')} with ${nameOf('distribution')}: ${fault}`
   },
-  function* ({ servers }, nameOf, given) {
-    if (servers !== undefined && given('topology'))
+  function* ({ servers, topology }, nameOf, given) {
+    if (servers !== undefined && topology !== undefined)
       yield `${nameOf('servers')} and ${nameOf('topology')} exclude each other: the shards are in one of them`
     if (servers !== undefined && given('pool'))
       yield `${nameOf('pool')} has no effect while ${nameOf('servers')} is set: it names a pool of a file`
@@ -271,13 +283,59 @@ function settingsOf(pool: FilePool, values: Values, given: Given, tls: ShardTls 
   }
 }
 
+const commands: Readonly<Record<string, Command<typeof params>>> = {
+  explain: {
+    usage: '<key>...',
+    summary: 'Says on which shard each key lives, and why.',
+    run({ args, params: values, readFile }) {
+      const { topology } = values
+      const own = topology === undefined ? poolOf(values) : undefined
+      const pools = topology === undefined ? [] : poolsAt(topology, readFile, values.pool)
+      if (own !== undefined) pools.push(own)
+      return {
+        text: pools.flatMap((pool) => args.map((key) => explainText(pool, key, pools.length > 1))).join('\n'),
+      }
+    },
+  },
+  diff: {
+    usage: '<old> <new>',
+    summary: 'Says what another topology file would move, before it is used.',
+    run({ args: [old = '', next = ''], params: { pool }, readFile }) {
+      const before = poolsAt(old, readFile, pool)
+      const after = poolsAt(next, readFile, pool)
+      const known = new Map(before.map((one) => [one.name, one]))
+      const gone = before.filter(({ name }) => !after.some((one) => one.name === name))
+      const texts = after.map((one): string => {
+        // A file with one pool each is about that pool, whatever it is called.
+        const was = known.get(one.name) ?? (before.length === 1 && after.length === 1 ? before[0] : undefined)
+        const title = after.length > 1 ? `${one.name}\n` : ''
+        return title + (was === undefined ? 'a new pool' : changeText(describeChange(was, one)))
+      })
+      const lost =
+        after.length > 1 || before.length > 1 ? gone.map(({ name }) => `${name}\nno longer there`) : []
+      return { text: [...texts, ...lost].join('\n\n') }
+    },
+  },
+}
+
+/** @throws StartError that says what is wrong with the file */
+function poolsAt(file: string, readFile: (path: string) => string, only: string | undefined): FilePool[] {
+  const text = readFile(file)
+  try {
+    return [...poolsIn(Buffer.from(text), only)]
+  } catch (error) {
+    throw new StartError(`${file}: ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
+
 /** At most so often the log has a line of each kind. */
 const SAY_EVERY_MS = 10_000
 
 export default defineContainer({
   name: 'ambassador-shard',
   pattern: 'ambassador',
-  summary: 'Makes many Redis servers one at localhost: each key has its shard, placed as twemproxy places it.',
+  summary:
+    'Makes many Redis servers one at localhost: each key has its shard, placed as twemproxy places it.',
   contract: [
     'Every key stays where twemproxy had it, with the same servers or the same nutcracker.yml.',
     'A command whose keys live on several shards is joined where that is right, and refused otherwise.',
@@ -291,9 +349,15 @@ export default defineContainer({
   admin: 9111,
   params,
   ports: { redis: 'listen', stats: 'stats' },
-  volumes: {
-    '/topology': 'Holds topology.yml, for example a ConfigMap.',
+  volumes: { '/topology': { help: 'Holds topology.yml.', from: 'configMap' } },
+  needs: ({ topology }) => ({ unread: topology === undefined ? ['/topology'] : [] }),
+  pages: {
+    '/status': {
+      title: 'Shards',
+      help: 'Each shard with its servers, state, load, hot keys and share of the keys.',
+    },
   },
+  commands,
   metrics: {
     commands: counter('commands_total', 'Commands of clients.', ['pool']),
     clients: gauge('clients', 'Clients that are connected.', ['pool']),
@@ -345,22 +409,26 @@ export default defineContainer({
       'shard',
       'server',
     ]),
-    failures: counter('server_failures_total', 'Connections to the server that broke, and deadlines passed.', [
-      'pool',
-      'shard',
-      'server',
-    ]),
+    failures: counter(
+      'server_failures_total',
+      'Connections to the server that broke, and deadlines passed.',
+      ['pool', 'shard', 'server'],
+    ),
     timeouts: counter('server_timeouts_total', 'Commands that were not answered in time.', [
       'pool',
       'shard',
       'server',
     ]),
-    inFlight: gauge('server_in_flight', 'Replies of the server that are awaited.', ['pool', 'shard', 'server']),
+    inFlight: gauge('server_in_flight', 'Replies of the server that are awaited.', [
+      'pool',
+      'shard',
+      'server',
+    ]),
     connections: gauge('server_connections', 'Connections to the server.', ['pool', 'shard', 'server']),
   },
   checks,
   async start(context) {
-    const { params, given, metrics, onScrape, log, follow } = context
+    const { params, given, metrics, onScrape, log, follow, page } = context
     const downs = context.notice('shards')
     const remarks = context.notice('topology')
     const pools = new Pools()
@@ -389,7 +457,7 @@ export default defineContainer({
       return {
         pool,
         settings: settingsOf(pool, params, given, tls),
-        source: params.servers === undefined ? params.topology : context.nameOf('servers'),
+        source: params.topology ?? context.nameOf('servers'),
         listen: own === undefined || given('listen') ? params.listen : own.listen,
         // The file of users may change while clients are there.
         users: {
@@ -459,21 +527,35 @@ export default defineContainer({
     }
     try {
       const own = poolOf(params)
+      const { topology } = params
       if (own !== undefined) await serve([own])
-      else
+      if (topology !== undefined)
         await follow('topology', ['topology'], async (contents) => {
           const before = found
-          const next = poolsIn(requireFile(contents, params.topology), params.pool)
+          const next = poolsIn(requireFile(contents, topology), params.pool)
           await serve(next)
           for (const pool of next) {
             const old = before.find(({ name }) => name === pool.name)
-            if (old !== undefined) log.info('keys are placed anew', { change: changeText(describeChange(old, pool)) })
+            if (old !== undefined)
+              log.info('keys are placed anew', { change: changeText(describeChange(old, pool)) })
           }
         })
     } catch (error) {
       await pools[Symbol.asyncDispose]()
       throw error
     }
+    page('/status', () => ({ pools: pools.statuses() }), statusSections)
+    const startedAt = Date.now()
+    const stats =
+      params.stats &&
+      (await startStatsServer({
+        listen: params.stats,
+        stats: () =>
+          twemproxyStats(pools.statuses(), { source: hostname(), version, startedAt, now: Date.now() }),
+      }).catch(async (error: unknown) => {
+        await pools[Symbol.asyncDispose]()
+        throw error
+      }))
     const told = new Told()
     onScrape(() => {
       const now = told.begin()
@@ -511,18 +593,29 @@ export default defineContainer({
     })
     const [first] = pools.served
     return {
-      addresses: { ...(first !== undefined && { redis: first.address }) },
+      addresses: {
+        ...(first !== undefined && { redis: first.address }),
+        ...(stats && { stats: stats.address }),
+      },
       drain: () => pools.drain(),
       [Symbol.asyncDispose]: async () => {
         dropped[Symbol.dispose]()
-        await pools[Symbol.asyncDispose]()
+        await Promise.all([pools[Symbol.asyncDispose](), stats?.[Symbol.asyncDispose]()])
       },
     }
   },
 })
 
+const PEM = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
+
 /** @throws Error where OpenSSL cannot use the files */
 function checkTls({ ca, cert, key }: ShardTls): void {
+  if (ca !== undefined) {
+    // OpenSSL passes over what it cannot read without a word.
+    const found = ca.toString().match(PEM) ?? []
+    if (found.length === 0) throw new Error('there is no certificate in the file of authorities')
+    for (const one of found) new X509Certificate(one)
+  }
   createSecureContext({ ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) })
 }
 

@@ -1,4 +1,5 @@
 export type { Fault } from './document.ts'
+export { explainText } from './explain-text.ts'
 export { type NutcrackerPool, readNutcracker } from './nutcracker.ts'
 export { type FilePool, type FilePools, isNutcracker, readPools } from './plan.ts'
 export { type PoolDescription, ringFault, ringOf } from './pool.ts'
@@ -14,6 +15,7 @@ export type { ShardAddress } from './redis/upstream.ts'
 export { type PoolPlan, type ServedPool, type ServePoolOptions, servePool } from './serve-pool.ts'
 export type { FailurePolicy, ShardSettings } from './shard-set.ts'
 export type { HotKey, ServerStatus, ShardState, ShardStatus, Status } from './status.ts'
+export { statusSections } from './status-sections.ts'
 export { type Change, changeText, describeChange } from './topology-diff.ts'
 export { readTopology, serverList } from './topology-file.ts'
 export {

@@ -90,6 +90,7 @@ function statusesOf(topology: Topology, most: number): ShardStatus[] {
     const [p50Ms = 0, p99Ms = 0] = shard.primary.latency.quantiles([0.5, 0.99], now)
     return {
       ...{ name: shard.name, state: stateOf(shard, topology), reason: shard.reason },
+      ...{ ejections: shard.ejections, ejectedAt: shard.ejectedAt },
       ...{ weight: servers[index]?.weight ?? 1, share: placement.shares[index] ?? 0 },
       requests: all.reduce((sum, { counts }) => sum + counts.requests, 0),
       inFlight: shard.inFlight,
@@ -113,6 +114,6 @@ function serverStatus(shard: Shard, server: Upstream): ServerStatus {
     ...{ address: server.address.text, role: shard.roleOf(server), up: server.up },
     reason: server.up ? shard.unreadable(server) : server.reason,
     ...{ connections: server.connections, inFlight: server.inFlight },
-    ...server.counts,
+    ...{ waitingBytes: server.waitingBytes, ...server.counts },
   }
 }

@@ -17,10 +17,14 @@ export interface ServerStatus {
   readonly requests: number
   readonly replies: number
   readonly failures: number
+  /** Connections that the server has ended. */
+  readonly eofs: number
   readonly timeouts: number
   readonly connects: number
   readonly requestBytes: number
   readonly replyBytes: number
+  /** Bytes that wait to be sent. */
+  readonly waitingBytes: number
 }
 
 /** A key that is asked for often. */
@@ -35,6 +39,9 @@ export interface ShardStatus {
   readonly name: string
   readonly state: ShardState
   readonly reason: string
+  /** How often its keys were placed among the others, and when they were last; 0 where they are not. Unix time, ms. */
+  readonly ejections: number
+  readonly ejectedAt: number
   readonly weight: number
   /** Of all hashes, 0 to 1, as long as all shards are there. */
   readonly share: number
@@ -66,7 +73,7 @@ export interface Status {
   readonly clientErrors: number
   /** Commands since the start. */
   readonly commands: number
-  /** Commands that were split, and the parts they were split into, since the start. */
+  /** Parts into which commands were split, since the start. */
   readonly fragments: number
   /** Commands that could not be sent to their shard, since the start. */
   readonly forwardErrors: number

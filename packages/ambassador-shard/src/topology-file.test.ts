@@ -81,7 +81,11 @@ describe('a fault', () => {
     ['hash-tag', '{', 'hash-tag cannot be: hash tag "{": must be two characters of ASCII, such as {}'],
     ['hash-tag', 12, 'hash-tag 12 must be text: put it in quotes'],
     ['char-sign', 'both', 'char-sign "both" is unknown: must be one of signed, unsigned'],
-    ['hash_tag', '{}', 'key "hash_tag" is unknown: the keys here are shards, gutter, distribution, hash, hash-tag'],
+    [
+      'hash_tag',
+      '{}',
+      'key "hash_tag" is unknown: the keys here are shards, gutter, distribution, hash, hash-tag',
+    ],
     ['shards', {}, 'shards is a map: must be a list of maps with a name and an address or path'],
     ['shards', [], 'shards is an empty list'],
   ])('at %s says what and where: %j', (key, value, text) => {

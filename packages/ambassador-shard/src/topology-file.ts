@@ -1,14 +1,7 @@
 import { type CharSign, DISTRIBUTIONS, isDistribution, isKeyHashName, KEY_HASHES } from '@outrider/hash-ring'
 import { parseAddress, parseServer, pathFault, weightFault } from './address-text.ts'
 import { type Fault, isMap, numberOf, Section, show } from './document.ts'
-import {
-  Names,
-  type Result,
-  type Rules,
-  ringFault,
-  type ShardDescription,
-  type Target,
-} from './pool.ts'
+import { Names, type Result, type Rules, ringFault, type ShardDescription, type Target } from './pool.ts'
 
 const KEYS = ['shards', 'gutter', 'distribution', 'hash', 'hash-tag', 'char-sign']
 const SHARD_KEYS = ['name', 'address', 'path', 'weight', 'username', 'replicas']

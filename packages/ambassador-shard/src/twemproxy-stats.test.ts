@@ -14,11 +14,13 @@ import { type StatsMeta, startStatsServer, twemproxyStats } from './twemproxy-st
 const server = (values: Partial<ServerStatus> = {}): ServerStatus => ({
   ...{ address: '127.0.0.1:6379', role: 'primary', up: true, reason: '', connections: 0, inFlight: 0 },
   ...{ requests: 0, replies: 0, failures: 0, timeouts: 0, connects: 0, requestBytes: 0, replyBytes: 0 },
+  ...{ eofs: 0, waitingBytes: 0 },
   ...values,
 })
 
 const shard = (name: string, values: Partial<ShardStatus> = {}): ShardStatus => ({
   ...{ name, state: 'up', reason: '', weight: 1, share: 1, requests: 0, inFlight: 0 },
+  ...{ ejections: 0, ejectedAt: 0 },
   ...{ latency: { p50Ms: 0, p99Ms: 0 }, servers: [server()], hot: [] },
   ...values,
 })

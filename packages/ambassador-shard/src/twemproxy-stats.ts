@@ -51,8 +51,7 @@ function poolObjects(status: Status): Named[] {
     client_eof: clientsTotal - clients - clientErrors,
     client_err: clientErrors,
     client_connections: clients,
-    // Ejections are not counted; going up and down with those of now, as a counter that is reset, this adds up to them.
-    server_ejects: shards.filter(({ state }) => state === 'ejected').length,
+    server_ejects: sum(shards, (one) => one.ejections),
     forward_error: forwardErrors,
     fragments,
   })
@@ -68,21 +67,21 @@ function poolObject(name: string, shards: readonly ShardStatus[], values: typeof
   return { name, text: object(values, shards.map(serverObject)) }
 }
 
-function serverObject({ name, servers, inFlight }: ShardStatus): Named {
+function serverObject({ name, servers, inFlight, ejectedAt }: ShardStatus): Named {
   const values = {
-    // Why connections ended is not told apart.
-    server_eof: 0,
-    server_err: sum(servers, (one) => one.failures),
+    server_eof: sum(servers, (one) => one.eofs),
+    server_err: sum(servers, (one) => Math.max(0, one.failures - one.eofs)),
     server_timedout: sum(servers, (one) => one.timeouts),
     server_connections: sum(servers, (one) => one.connections),
-    server_ejected_at: 0,
+    // Microseconds.
+    server_ejected_at: ejectedAt * 1000,
     requests: sum(servers, (one) => one.requests),
     request_bytes: sum(servers, (one) => one.requestBytes),
     responses: sum(servers, (one) => one.replies),
     response_bytes: sum(servers, (one) => one.replyBytes),
     // Commands are sent on as they come, and wait for nothing but their replies.
     in_queue: 0,
-    in_queue_bytes: 0,
+    in_queue_bytes: sum(servers, (one) => one.waitingBytes),
     out_queue: inFlight,
     out_queue_bytes: 0,
   }

@@ -2,6 +2,7 @@
 
 /** Every container by name, loaded when asked for. */
 export const containers = {
+  'ambassador-shard': () => import('@outrider/ambassador-shard/container'),
   'sidecar-https': () => import('@outrider/sidecar-https/container'),
 } as const
 

@@ -96,8 +96,9 @@ export class MissingParam extends Error {
 export function demanding<V extends object>(container: Container, values: V): V {
   return onRead(values, (name, value) => {
     const param = container.params.find((candidate) => candidate.name === name)
-    if (value === undefined && param !== undefined && isRequired(param.facts))
-      throw new MissingParam(requirement(param))
+    if (value !== undefined || param === undefined || !isRequired(param.facts)) return
+    const { unless = '' } = param.facts
+    if (Reflect.get(values, unless) === undefined) throw new MissingParam(requirement(param))
   })
 }
 

@@ -218,6 +218,12 @@ export function defineContainer<
     named(name, param),
   )
   for (const param of params) checkParam(definition.name, param)
+  for (const { name, facts } of params) {
+    if (facts.unless === undefined || params.some((other) => other.name === facts.unless)) continue
+    throw new Error(
+      `${definition.name}: "${name}" is required unless "${facts.unless}", which is no parameter`,
+    )
+  }
   const taken = new Set(params.map((param) => param.variable))
   for (const { name, variable } of params) {
     if (taken.has(`${variable}_FILE`))
@@ -312,6 +318,8 @@ function checkParam(container: string, param: NamedParam): void {
   if (facts.default !== undefined && facts.secret)
     fail('is a secret and has a default, which everybody would know')
   if (facts.default !== undefined && facts.optional) fail('is optional and has a default: choose one')
+  if (facts.unless !== undefined && (facts.default !== undefined || facts.optional))
+    fail('is required unless another is set, so it has no default and is not optional')
   if (isRequired(facts) && facts.example === undefined && !facts.secret)
     fail('is required, so it needs an example')
   for (const fact of ['default', 'example'] as const) {

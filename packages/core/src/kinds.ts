@@ -29,6 +29,8 @@ export interface Facts {
   /** Set in snippets and quick starts; required parameters need one that works in the contract tests. */
   readonly example?: string
   readonly optional?: true
+  /** Required, but where this other parameter is set in its place. */
+  readonly unless?: string
   /** Environment or `<VARIABLE>_FILE` only, never a flag; redacted everywhere. */
   readonly secret?: true
   /** Listed in the second table of the README. */
@@ -52,7 +54,10 @@ export interface Param<out T = unknown> {
 
 /** A kind applied to one sentence and its facts makes a parameter. */
 export interface ParamFactory<T> {
-  (help: string, facts: Facts & { readonly optional: true }): Param<T | undefined>
+  (
+    help: string,
+    facts: Facts & ({ readonly optional: true } | { readonly unless: string }),
+  ): Param<T | undefined>
   (help: string, facts?: Facts): Param<T>
   readonly kind: Kind<T>
 }

@@ -612,3 +612,48 @@ describe('the content of a file in place of its path', () => {
     ])
   })
 })
+
+describe('a parameter that another may replace', () => {
+  const either = defineContainer({
+    name: 'demo',
+    pattern: 'sidecar',
+    summary: 'Shows.',
+    contract: [],
+    admin: 9999,
+    params: {
+      servers: text('The servers.', { unless: 'topology', example: 'a:1' }),
+      topology: text('A file.', { optional: true }),
+    },
+    metrics: {},
+    start: () => Promise.reject(new Error('not started')),
+  })
+  const resolved = (env: Record<string, string>, ...argv: string[]) =>
+    resolve(either, { argv, env, readFile: () => '' })
+
+  it('is required without that one, and says so', () => {
+    const { ok, ...rest } = resolved({})
+    expect(ok).toBe(false)
+    expect(rest).toEqual({
+      problems: [
+        'DEMO_SERVERS (--servers) is required unless --topology is set: The servers, for example DEMO_SERVERS=a:1',
+      ],
+    })
+  })
+
+  it('is not required with that one, as flag or variable', () => {
+    expect(resolved({ DEMO_TOPOLOGY: '/a.yml' }).ok).toBe(true)
+    expect(resolved({}, '--topology', '/a.yml').ok).toBe(true)
+    expect(resolved({ DEMO_SERVERS: 'b:2' }).ok).toBe(true)
+  })
+
+  it('must not name one that does not exist', () => {
+    const { name, summary } = either
+    const define = () =>
+      defineContainer({
+        ...{ name, pattern: 'sidecar', summary, contract: [], admin: 9999, metrics: {} },
+        params: { servers: text('The servers.', { unless: 'nothing', example: 'a:1' }) },
+        start: () => Promise.reject(new Error('not started')),
+      })
+    expect(define).toThrow('"servers" is required unless "nothing", which is no parameter')
+  })
+})

@@ -3,7 +3,7 @@ import { assertKnown, knownOnly } from './checks.ts'
 import { type CommonValues, type Container, isRequired, type NamedParam, namesOf } from './container.ts'
 import { maskCredentials } from './credentials.ts'
 import { oneLine, redactor } from './log.ts'
-import { isKubernetesServiceVariable } from './naming.ts'
+import { flagOf, isKubernetesServiceVariable } from './naming.ts'
 
 export type Source = 'flag' | 'environment' | 'file' | 'default' | 'unset'
 
@@ -44,8 +44,12 @@ export function resolve(container: Container, { argv, env, readFile }: Inputs): 
   const unknown = new Set([...flags.doubtful, ...strangers.doubtful])
   const params: ResolvedParam[] = []
   const secrets: string[] = []
+  const isSet = ({ name, variable }: NamedParam): boolean =>
+    Boolean(flags.values.get(name) || env[variable] || env[`${variable}_FILE`])
   for (const param of container.params) {
-    const found = find(param, flags.values.get(param.name), env, readFile)
+    const other = container.params.find(({ name }) => name === param.facts.unless)
+    const isReplaced = other !== undefined && isSet(other)
+    const found = find(param, isReplaced, flags.values.get(param.name), env, readFile)
     if ('problem' in found) {
       problems.push(found.problem)
       unknown.add(param.name)
@@ -102,6 +106,7 @@ type Found =
 
 function find(
   param: NamedParam,
+  isReplaced: boolean,
   flag: string | undefined,
   env: Inputs['env'],
   readFile: Inputs['readFile'],
@@ -119,15 +124,16 @@ function find(
   if (shared !== undefined && facts.shared !== undefined)
     return { text: shared, source: 'environment', variable: facts.shared }
   if (facts.default !== undefined) return { text: facts.default, source: 'default' }
-  if (!isRequired(facts)) return { text: undefined, source: 'unset' }
+  if (!isRequired(facts) || isReplaced) return { text: undefined, source: 'unset' }
   return { problem: requirement(param) }
 }
 
 /** What is said of a parameter that is required and not set. */
 export function requirement(param: NamedParam): string {
-  const { example } = param.facts
+  const { example, unless } = param.facts
+  const instead = unless === undefined ? '' : ` unless ${flagOf(unless)} is set`
   const hint = example === undefined ? '' : `, for example ${param.variable}=${example}`
-  return `${namesOf(param)} is required: ${param.help.replace(/\.$/, '')}${hint}`
+  return `${namesOf(param)} is required${instead}: ${param.help.replace(/\.$/, '')}${hint}`
 }
 
 function readValueFile({ variable, facts }: NamedParam, path: string, readFile: Inputs['readFile']): Found {

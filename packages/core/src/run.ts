@@ -184,7 +184,13 @@ function resolveLeniently(container: Container, inputs: Inputs): Resolution {
     missing.map(({ variable, facts }) => [variable, facts.example ?? 'secret']),
   )
   const env = Object.fromEntries(Object.entries(inputs.env).filter(([, value]) => value !== ''))
-  for (const { variable } of missing) if (env[`${variable}_FILE`] !== undefined) delete standIns[variable]
+  for (const { variable, facts } of missing) {
+    const other = container.params.find(({ name }) => name === facts.unless)
+    const isReplaced =
+      other !== undefined &&
+      (env[other.variable] !== undefined || inputs.argv.some((arg) => arg.split('=', 1)[0] === other.flag))
+    if (isReplaced || env[`${variable}_FILE`] !== undefined) delete standIns[variable]
+  }
   return resolve(container, { ...inputs, env: { ...standIns, ...env } })
 }
 

@@ -1,4 +1,4 @@
-import { connect, isIP, type Socket } from 'node:net'
+import { connect, isIP, type OnReadOpts, type Socket } from 'node:net'
 import { checkServerIdentity, connect as connectTls, createSecureContext } from 'node:tls'
 import type { ShardAddress } from './upstream.ts'
 
@@ -31,18 +31,18 @@ export function shardAddress(
   }
   if ('path' in target) {
     const { path } = target
-    return { text: path, ...credentials, connect: () => connect({ path }) }
+    return { text: path, ...credentials, connect: (onread) => connect({ path, onread }) }
   }
   const { host, port } = target
   const text = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
   if (tls === undefined)
-    return { text, ...credentials, connect: () => connect({ host, port, noDelay: true }) }
+    return { text, ...credentials, connect: (onread) => connect({ host, port, noDelay: true, onread }) }
   const { name = host, ...material } = tls
   // Made once: each one costs memory that the garbage collector does not see (nodejs/node#66002).
   const secureContext = createSecureContext({ ...material, minVersion: 'TLSv1.2' })
-  const open = (): Socket =>
+  const open = (onread: OnReadOpts): Socket =>
     connectTls({
-      ...{ host, port, secureContext, rejectUnauthorized: true },
+      ...{ host, port, secureContext, rejectUnauthorized: true, onread },
       checkServerIdentity: (_, certificate) => checkServerIdentity(name, certificate),
       ...(isIP(name) > 0 ? {} : { servername: name }),
     })

@@ -560,6 +560,7 @@ export class ClientConnection implements SlotOwner, Session {
     else this.#last.next = slot
     this.#last = slot
     if (this.#first === slot) slot.first = true
+    this.#outbox.expects = true
   }
 
   write(bytes: Buffer, start: number, end: number): void {
@@ -605,6 +606,7 @@ export class ClientConnection implements SlotOwner, Session {
       if (slot === undefined) this.#last = undefined
       else slot.release()
     }
+    this.#outbox.expects = slot !== undefined
     if (slot === undefined && this.#ending) this.#close()
     else if (this.#stopped) this.#resume()
   }

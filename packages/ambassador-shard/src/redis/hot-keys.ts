@@ -1,5 +1,5 @@
 /** One command in so many is looked at, by chance, on average. */
-export const SAMPLE_ONE_IN = 16
+export const SAMPLE_ONE_IN = 32
 /** Keys that are counted at the same time. */
 const COUNTED = 64
 /** Bytes of a key that are kept; longer ones count by their beginning and their length. */
@@ -36,7 +36,8 @@ export class HotKeys {
     let count = 0
     if (this.#counters.size >= COUNTED) {
       let least: Counter | undefined
-      for (const one of this.#counters.values()) if (least === undefined || one.count < least.count) least = one
+      for (const one of this.#counters.values())
+        if (least === undefined || one.count < least.count) least = one
       if (least !== undefined) {
         this.#counters.delete(least.key)
         count = least.count

@@ -7,14 +7,21 @@ const LARGE = PAGE_BYTES / 2
 // One system call for each socket and turn of the event loop, however many commands or replies it carries.
 let waiting: Outbox[] = []
 let flushing: Outbox[] = []
+let isFlushing = false
 
 function flushWaiting(): void {
   const boxes = waiting
   waiting = flushing
   flushing = boxes
-  for (const box of boxes) box.flush()
+  isFlushing = true
+  for (const box of boxes) if (!box.ripe()) waiting.push(box)
+  isFlushing = false
   boxes.length = 0
+  if (waiting.length > 0) setImmediate(flushWaiting)
 }
+
+/** Turns of the event loop for which output waits for what is expected to follow it. */
+const PATIENCE = 2
 
 /** Joins what one turn of the event loop writes to a socket. */
 export class Outbox {
@@ -22,6 +29,9 @@ export class Outbox {
   #page: Page | undefined
   #length = 0
   #waits = false
+  #turns = 0
+  /** Whether more will follow soon, such as the replies of other shards: then one write may carry all. */
+  expects = false
 
   constructor(socket: Socket) {
     this.#socket = socket
@@ -66,22 +76,36 @@ export class Outbox {
     this.#await()
   }
 
+  /** Flushes at the end of a turn; gives false where it is worth waiting one more. */
+  ripe(): boolean {
+    if (this.expects && this.#turns < PATIENCE && this.#length < LARGE && this.#page !== undefined) {
+      this.#turns += 1
+      return false
+    }
+    this.flush()
+    return true
+  }
+
   flush(): void {
     this.#waits = false
+    this.#turns = 0
     this.#flushPage()
   }
 
   #await(): void {
     if (this.#waits) return
     this.#waits = true
-    if (waiting.push(this) === 1) setImmediate(flushWaiting)
+    if (waiting.push(this) === 1 && !isFlushing) setImmediate(flushWaiting)
   }
 
   #flushPage(): void {
     const page = this.#page
     if (page === undefined) return
     this.#page = undefined
-    this.#socket.write(page.memory.subarray(0, this.#length), page.release)
+    this.#socket.write(page.memory.subarray(0, this.#length))
     this.#length = 0
+    // Mostly the system has taken it at once. A callback that says so would cost a tick for each write, so what a slow
+    // reader leaves waiting is given up to the garbage collector instead.
+    if (this.#socket.writableLength === 0) page.release()
   }
 }

@@ -8,8 +8,8 @@ const unused: Page[] = []
 
 export class Page {
   readonly memory: Buffer = Buffer.allocUnsafeSlow(PAGE_BYTES)
-  /** A property, so that it can be a callback as it is. */
-  readonly release = (): void => {
+
+  release(): void {
     if (unused.length < KEPT_MOST) unused.push(this)
   }
 

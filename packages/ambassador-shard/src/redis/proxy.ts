@@ -154,7 +154,8 @@ class ShardProxy implements RedisProxy, ClientHost {
     for (const client of [...this.#clients]) client.destroy('the ambassador is closed')
     await gone
     clearInterval(this.#timer)
-    for (const shard of [...this.topology.all, ...this.#retired.keys()]) shard.close('the ambassador is closed')
+    for (const shard of [...this.topology.all, ...this.#retired.keys()])
+      shard.close('the ambassador is closed')
   }
 
   #stop(): Promise<void> {

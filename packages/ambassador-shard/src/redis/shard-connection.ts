@@ -16,6 +16,10 @@ class Awaited {
 const JOINED_MS = 20
 const KEEP_ALIVE_MS = 30_000
 
+// What comes is used up before anything else is read, so that one memory serves all connections: allocated anew for each
+// read it would keep the garbage collector busy.
+const INPUT = Buffer.allocUnsafeSlow(64 * 1024)
+
 // The most that wait at once in a row of turns; an object for each command would cost as much as its parsing.
 const KEPT_MOST = 4_096
 const unused: Awaited[] = []
@@ -73,7 +77,13 @@ export class ShardConnection {
   constructor(options: ShardConnectionOptions) {
     this.#options = options
     this.protocol = options.protocol
-    this.#socket = options.address.connect()
+    this.#socket = options.address.connect({
+      buffer: INPUT,
+      callback: (length) => {
+        this.#read(length === INPUT.length ? INPUT : INPUT.subarray(0, length))
+        return true
+      },
+    })
     this.#outbox = new Outbox(this.#socket)
     this.#greet()
     this.#watch()
@@ -209,11 +219,13 @@ export class ShardConnection {
   #watch(): void {
     const socket = this.#socket
     socket.setNoDelay(true)
-    socket.on('data', (bytes: Buffer) => this.#read(bytes))
     socket.on('error', (error) => {
       if (this.#reason === '') this.#reason = error.message
     })
-    socket.on('end', () => this.destroy('the shard has closed the connection'))
+    socket.on('end', () => {
+      this.#options.counts.eofs += 1
+      this.destroy('the shard has closed the connection')
+    })
     socket.on('close', () => this.#lose())
     // Whoever waits for a key or for messages would not notice that a host is gone.
     socket.setKeepAlive(true, KEEP_ALIVE_MS)

@@ -40,6 +40,9 @@ export class Shard {
   readers: readonly Upstream[] = []
   /** Whether its keys are placed among the other shards. */
   ejected = false
+  ejections = 0
+  /** Unix time, milliseconds. */
+  ejectedAt = 0
   readonly hot = new HotKeys()
   readonly #reads: Reads
   readonly #onState: ShardOptions['onState']
@@ -63,6 +66,13 @@ export class Shard {
       replicas.length === 0
         ? undefined
         : new RoleWatch(this.servers, options.roleEveryMs ?? ROLE_EVERY_MS, () => this.#onRoles())
+  }
+
+  eject(isEjected: boolean): void {
+    if (isEjected === this.ejected) return
+    this.ejected = isEjected
+    if (isEjected) this.ejections += 1
+    this.ejectedAt = isEjected ? Date.now() : 0
   }
 
   get up(): boolean {

@@ -86,7 +86,7 @@ export class Topology {
       return false
     this.#live = homes.length === this.shards.length ? this.ring : this.#ringOf(chosen)
     this.#homes = homes
-    for (const shard of this.shards) shard.ejected = !homes.includes(shard)
+    for (const shard of this.shards) shard.eject(!homes.includes(shard))
     return true
   }
 }

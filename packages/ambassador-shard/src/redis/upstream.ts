@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net'
+import type { OnReadOpts, Socket } from 'node:net'
 import { encodeCommand, type Protocol } from '@outrider/resp'
 import { Latency } from './latency.ts'
 import type { ReplySink } from './reply-sink.ts'
@@ -12,8 +12,8 @@ export interface ShardAddress {
   readonly password?: string
   /** The database in which the keys are; 0 where it is left out. */
   readonly db?: number
-  /** Opens a connection; names are resolved anew each time. */
-  connect(): Socket
+  /** Opens a connection, which reads into the memory that it is given; names are resolved anew each time. */
+  connect(onread: OnReadOpts): Socket
 }
 
 export interface UpstreamLimits {
@@ -41,6 +41,7 @@ export interface UpstreamCounts {
   requestBytes: number
   replyBytes: number
   failures: number
+  eofs: number
   timeouts: number
   connects: number
 }
@@ -52,7 +53,8 @@ export class Upstream {
   readonly address: ShardAddress
   readonly limits: UpstreamLimits
   readonly counts: UpstreamCounts = {
-    ...{ requests: 0, replies: 0, requestBytes: 0, replyBytes: 0, failures: 0, timeouts: 0, connects: 0 },
+    ...{ requests: 0, replies: 0, requestBytes: 0, replyBytes: 0 },
+    ...{ failures: 0, eofs: 0, timeouts: 0, connects: 0 },
   }
   readonly latency = new Latency()
   /** Whether commands are sent to it; as long as it is not, somebody tries whether it is back. */

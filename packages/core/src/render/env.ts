@@ -1,6 +1,6 @@
 import { type Container, isRequired } from '../container.ts'
 import { oneLine } from '../log.ts'
-import { type GivenParam, settingsOf } from './settings.ts'
+import { type GivenParam, settingsOf, unlessText } from './settings.ts'
 
 /** Every variable as an env file for `docker run --env-file`: what is set, and the rest commented with its default. */
 export function env(container: Container, given: readonly GivenParam[] = []): string {
@@ -11,7 +11,7 @@ export function env(container: Container, given: readonly GivenParam[] = []): st
       setting === undefined || setting.secret
         ? `#${variable}${facts.secret ? '_FILE' : ''}=${oneLine(facts.default ?? '')}`
         : assignment(variable, setting.value)
-    return `# ${oneLine(help)}${isRequired(facts) ? ' Required.' : ''}\n${line}\n`
+    return `# ${oneLine(help)}${isRequired(facts) ? ` Required${unlessText(facts)}.` : ''}\n${line}\n`
   })
   return `# ${container.name}: ${container.summary}\n\n${blocks.join('\n')}`
 }

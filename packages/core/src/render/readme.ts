@@ -5,6 +5,7 @@ import {
   metricPrefixOf,
   type NamedParam,
 } from '../container.ts'
+import { flagOf } from '../naming.ts'
 import { compose } from './compose.ts'
 import { code, table } from './markdown.ts'
 import { pod } from './pod.ts'
@@ -67,7 +68,7 @@ const parameters = (params: readonly NamedParam[]): string =>
       `\`${variable}\``,
       facts.secret ? '-' : `\`${flag}\``,
       kind.name,
-      isRequired(facts) ? '**required**' : facts.default === undefined ? '-' : code(facts.default),
+      isRequired(facts) ? required(facts.unless) : facts.default === undefined ? '-' : code(facts.default),
       [
         help,
         facts.secret ? `Secret: also by \`${variable}_FILE\`.` : '',
@@ -138,3 +139,6 @@ function contract(container: Container): string {
   const own = container.contract.map((line) => `- ${line}`).join('\n')
   return `## Contract\n\nWhat every Outrider container promises stands in [the container contract](../../docs/container-contract.md). This one adds:\n\n${own}`
 }
+
+const required = (unless: string | undefined): string =>
+  unless === undefined ? '**required**' : `**required** unless ${code(flagOf(unless))}`

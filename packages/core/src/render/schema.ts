@@ -29,7 +29,7 @@ export function schema(container: Container): string {
     properties: Object.fromEntries(properties),
     // A secret may come by <VARIABLE>_FILE instead.
     required: container.params
-      .filter(({ facts }) => isRequired(facts) && !facts.secret)
+      .filter(({ facts }) => isRequired(facts) && !facts.secret && facts.unless === undefined)
       .map(({ variable }) => variable),
   }
   return `${JSON.stringify(document, null, 2)}\n`

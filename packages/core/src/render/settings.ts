@@ -1,7 +1,8 @@
 import { posix } from 'node:path'
 import { type Container, isRequired, type NamedParam, type Volume } from '../container.ts'
-import { type Address, address, duration } from '../kinds.ts'
+import { type Address, address, duration, type Facts } from '../kinds.ts'
 import { oneLine } from '../log.ts'
+import { flagOf } from '../naming.ts'
 import { isGiven } from '../resolve.ts'
 
 /** A variable to set in a snippet; a secret's value is never known to a renderer. */
@@ -27,11 +28,17 @@ export function settingsOf(container: Container, given: readonly GivenParam[] = 
     const param = byName.get(name)
     const set = param !== undefined && isGiven(param)
     if (!set && !isRequired(facts) && facts.example === undefined) return []
+    const other = facts.unless === undefined ? undefined : byName.get(facts.unless)
+    if (!set && other !== undefined && isGiven(other)) return []
     return [
       { variable, value: (set ? param.shown : null) ?? facts.example ?? '', secret: facts.secret === true },
     ]
   })
 }
+
+/** ` unless --topology`, for a parameter that another may replace. */
+export const unlessText = ({ unless }: Facts): string =>
+  unless === undefined ? '' : ` unless ${flagOf(unless)}`
 
 /** The variables of secrets that need not be set, and are not. */
 export function unsetSecretsOf(container: Container, given: readonly GivenParam[] = []): readonly string[] {

@@ -1,5 +1,6 @@
 import { type Container, isRequired, type NamedParam } from '../container.ts'
 import { oneLine } from '../log.ts'
+import { unlessText } from './settings.ts'
 
 const width = 100
 
@@ -72,7 +73,7 @@ const flagWithValue = ({ flag, kind }: NamedParam): string =>
 export function standing({ facts }: NamedParam): string {
   const reloads = facts.reloads ? ' Watched: a change takes effect while running.' : ''
   const shared = facts.shared ? ` ${facts.shared} serves for all containers of a pod.` : ''
-  if (isRequired(facts)) return `Required.${reloads}${shared}`
+  if (isRequired(facts)) return `Required${unlessText(facts)}.${reloads}${shared}`
   return `${facts.default === undefined ? 'Optional.' : `Default: ${facts.default}.`}${reloads}${shared}`
 }
 
