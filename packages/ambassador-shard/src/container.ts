@@ -100,6 +100,10 @@ const params = {
   hotKeys: integerBetween(0, 100)('How many hot keys of each shard are shown; 0 for none.', {
     default: '10',
   }),
+  hotCache: duration(
+    'For how long GET of a hot key may be answered without asking its shard again: what other ambassadors write is seen that much later. Off while it is not set.',
+    { optional },
+  ),
   stats: address("Where twemproxy's statistics are told, for its exporters.", { optional }),
   distribution: oneOf(...PLACEMENTS())('How servers are chosen for keys, where servers lists them.', {
     default: 'ketama',
@@ -369,6 +373,9 @@ export default defineContainer({
     forwardErrors: counter('forward_errors_total', 'Commands that could not be sent to their shard.', [
       'pool',
     ]),
+    cacheHits: counter('hot_cache_hits_total', 'Answers for hot keys for which no shard was asked.', [
+      'pool',
+    ]),
     up: gauge('shard_up', 'Whether commands are sent to the primary of the shard: 1 or 0.', [
       'pool',
       'shard',
@@ -469,6 +476,7 @@ export default defineContainer({
         clients: own?.clientConnections || params.maxClients,
         limits: { replyBytes: params.maxReplies, valueBytes: params.maxValue },
         hotKeys: params.hotKeys,
+        ...(params.hotCache !== undefined && { hotCacheMs: params.hotCache }),
         onShard: (shard, up, reason) => onShard(pool.name, shard, up, reason),
         onClientClose: (client, reason, isError) => {
           if (isError) dropped.add({ pool: pool.name, client, reason })
@@ -569,6 +577,7 @@ export default defineContainer({
         now.add(metrics.clientErrors, { pool }, status.clientErrors)
         now.add(metrics.fragments, { pool }, status.fragments)
         now.add(metrics.forwardErrors, { pool }, status.forwardErrors)
+        now.add(metrics.cacheHits, { pool }, status.cacheHits)
         for (const { name: shard, state, latency, servers, hot } of [...status.shards, ...status.gutter]) {
           metrics.up.set({ pool, shard }, servers[0]?.up ? 1 : 0)
           metrics.ejected.set({ pool, shard }, state === 'ejected' ? 1 : 0)

@@ -21,7 +21,11 @@ export const fixture: MakeFixture = async () => {
   const list = (servers: readonly TinyServer[]) =>
     servers.map((server, index) => `127.0.0.1:${server.port}:1 shard-${index}`).join(',')
   return {
-    env: { AMBASSADOR_SHARD_SERVERS: list(shards), AMBASSADOR_SHARD_MAX_REPLIES: '16MiB', AMBASSADOR_SHARD_HOT_KEYS: '0' },
+    env: {
+      AMBASSADOR_SHARD_SERVERS: list(shards),
+      AMBASSADOR_SHARD_MAX_REPLIES: '16MiB',
+      AMBASSADOR_SHARD_HOT_KEYS: '0',
+    },
     contradiction: {
       env: { AMBASSADOR_SHARD_SHARD_NAME: 'redis.internal' },
       says: /has no effect without AMBASSADOR_SHARD_SHARD_TLS/,

@@ -23,6 +23,8 @@ export interface ServePoolOptions extends PoolPlan {
   readonly limits?: Partial<ClientLimits>
   /** Clients at the same time. */
   readonly clients?: number
+  /** For so long GET of a hot key may be answered without asking its shard; never without. */
+  readonly hotCacheMs?: number
   /** Hot keys of each shard that are told. */
   readonly hotKeys?: number
   /** A shard goes down, or is back. */
@@ -52,6 +54,7 @@ export async function servePool(options: ServePoolOptions): Promise<ServedPool> 
     ...(users !== undefined && { users }),
     ...(limits !== undefined && { limits }),
     ...(clients !== undefined && { clients }),
+    ...(options.hotCacheMs !== undefined && { hotCacheMs: options.hotCacheMs }),
     ...(onClientClose !== undefined && { onClientClose }),
   })
   const most = options.hotKeys ?? HOT_KEYS
@@ -71,6 +74,7 @@ export async function servePool(options: ServePoolOptions): Promise<ServedPool> 
         failurePolicy: settings.onFailure,
         ...{ clients: proxy.clients, clientsTotal: proxy.clientsTotal, clientErrors: proxy.clientErrors },
         ...{ commands: proxy.commands, fragments: proxy.fragments, forwardErrors: proxy.forwardErrors },
+        cacheHits: proxy.cacheHits,
         shards: statusesOf(topology, most),
         gutter: gutter === undefined ? [] : statusesOf(gutter, most),
       }

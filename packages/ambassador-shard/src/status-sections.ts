@@ -65,6 +65,7 @@ function facts(status: Status): Cell[][] {
     ['Clients since the start', clientsTotal],
     ['Commands', commands],
     ['Commands not sent', status.forwardErrors],
+    ['Answers for hot keys', status.cacheHits],
   ]
 }
 

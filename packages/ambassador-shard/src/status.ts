@@ -77,6 +77,8 @@ export interface Status {
   readonly fragments: number
   /** Commands that could not be sent to their shard, since the start. */
   readonly forwardErrors: number
+  /** Answers to GET of hot keys for which no shard was asked, since the start. */
+  readonly cacheHits: number
   readonly shards: readonly ShardStatus[]
   /** Shards of the gutter pool; empty where there is none. */
   readonly gutter: readonly ShardStatus[]

@@ -28,7 +28,7 @@ const shard = (name: string, values: Partial<ShardStatus> = {}): ShardStatus => 
 const pool = (name: string, values: Partial<Status> = {}): Status => ({
   ...{ pool: name, distribution: 'ketama', hash: 'fnv1a_64', tag: undefined, source: 'a file' },
   ...{ failurePolicy: 'keep', clients: 0, clientsTotal: 0, clientErrors: 0, commands: 0, fragments: 0 },
-  ...{ forwardErrors: 0, shards: [shard('redis-1')], gutter: [] },
+  ...{ forwardErrors: 0, cacheHits: 0, shards: [shard('redis-1')], gutter: [] },
   ...values,
 })
 
@@ -108,7 +108,7 @@ test('connections are those of clients and servers and the sockets that listen',
 
 test('shards that are ejected are counted, and spare ones are a pool of their own', () => {
   const shards = [
-    shard('a', { state: 'ejected' }),
+    shard('a', { state: 'ejected', ejections: 1 }),
     shard('b', { state: 'down' }),
     shard('c', { state: 'gutter' }),
   ]

@@ -5,6 +5,7 @@ import { type Command, commandOf, hasArity, isForeign, lookup, unknownFault } fr
 import { KeyList, keysOf } from './command-keys.ts'
 import { CROSSSLOT, FOREIGN_DATABASE, FOREIGN_PATTERNS, type KeylessRule } from './command-policy.ts'
 import { NO_AUTH } from './command-table.ts'
+import type { HotCache } from './hot-cache.ts'
 import { askInTurn } from './in-turn.ts'
 import { Join, joinFanOut } from './join.ts'
 import { answerLocally, type LocalHost, type Session } from './local.ts'
@@ -40,6 +41,8 @@ export const CLIENT_LIMITS: ClientLimits = {
 export interface ClientHost extends LocalHost {
   readonly limits: ClientLimits
   readonly topology: Topology
+  /** Where GET of hot keys is answered; undefined where every command is asked of its shard. */
+  readonly cache: HotCache | undefined
   /** Commands that could not be sent to their shard. */
   forwardErrors: number
   /** Commands that were split, and their parts. */
@@ -345,6 +348,8 @@ export class ClientConnection implements SlotOwner, Session {
       return undefined
     const command = lookup(bytes, at + reader.argStart(0), at + reader.argEnd(0))
     if (command === undefined || !command.passes || !hasArity(command, reader.argc)) return undefined
+    // Then each is looked at.
+    if (this.#host.cache?.isEmpty === false) return undefined
     const key = command.singleKey
     const shard = topology.locate(bytes, at + reader.argStart(key), at + reader.argEnd(key))
     return this.#upstreamFor(shard, command)
@@ -396,6 +401,8 @@ export class ClientConnection implements SlotOwner, Session {
       return true
     }
     const command = commandOf(reader, source, start)
+    const { cache } = this.#host
+    if (cache?.isEmpty === false && command !== undefined) cache.see(frame, command)
     this.#lastCommand = command?.name ?? this.#lastCommand
     if (this.#pinned.active || command?.policy.kind === 'pinned') return this.#pinned.handle(frame, command)
     if (command === undefined) {
@@ -452,8 +459,34 @@ export class ClientConnection implements SlotOwner, Session {
     else {
       const shard = count === 0 ? topology.shards[0] : topology.shardOf(frame, this.#keys)
       if (shard === undefined) this.fail(CROSSSLOT)
+      else if (command.name === 'get' && this.#getHot(frame, shard, command)) return
       else this.forward(frame, shard, command)
     }
+  }
+
+  /** Answers GET of a hot key, or keeps the answer that comes; false where the key is not hot. */
+  #getHot(frame: Frame, shard: Shard, command: Command): boolean {
+    const { cache } = this.#host
+    if (cache === undefined || cache.isEmpty || this.replies !== 'on') return false
+    const { bytes, start, end, args, now } = frame
+    const entry = cache.entryOf(bytes, start + args.argStart(1), start + args.argEnd(1))
+    if (entry === undefined) return false
+    const { protocol } = this
+    const kept = entry.find(protocol, now)
+    if (kept !== undefined) {
+      cache.hits += 1
+      this.answer(kept)
+      return true
+    }
+    const { version } = entry
+    const until = now + cache.maxAgeMs
+    const join = new Join(this.made(), 1, ([part]) => {
+      const reply = part?.bytes ?? encodeError('ERR no answer')
+      entry.fill(protocol, version, reply, until)
+      return reply
+    })
+    this.send(shard, command, join.sink(shard, 0), Buffer.from(bytes.subarray(start, end)), now)
+    return true
   }
 
   /** Passes one command to a shard. */

@@ -54,8 +54,13 @@ export class HotKeys {
     this.#counters.clear()
   }
 
-  /** The hottest first, with how often they were asked for in a second. */
+  /** The hottest first, for people. */
   top(most: number, now: number): { readonly key: string; readonly perSecond: number }[] {
+    return this.hottest(most, now).map(({ bytes, perSecond }) => ({ key: shown(bytes), perSecond }))
+  }
+
+  /** The hottest first, with how often they were asked for in a second; their bytes as latin1. */
+  hottest(most: number, now: number): { readonly bytes: string; readonly perSecond: number }[] {
     const seconds = (this.#spanMs + now - this.#begun) / 1000
     const counts = new Map(this.#before)
     for (const { key, count } of this.#counters.values()) counts.set(key, (counts.get(key) ?? 0) + count)
@@ -63,7 +68,7 @@ export class HotKeys {
       .sort(([, a], [, b]) => b - a)
       .slice(0, most)
       .filter(([, count]) => count > 1)
-      .map(([key, count]) => ({ key: shown(key), perSecond: (count * SAMPLE_ONE_IN) / Math.max(1, seconds) }))
+      .map(([bytes, count]) => ({ bytes, perSecond: (count * SAMPLE_ONE_IN) / Math.max(1, seconds) }))
   }
 }
 

@@ -7,6 +7,7 @@ import {
   type ClientLimits,
   TOO_MANY,
 } from './client-connection.ts'
+import { HotCache } from './hot-cache.ts'
 import type { KillFilter, Session, Users } from './local.ts'
 import type { Shard } from './shard.ts'
 import type { Topology } from './topology.ts'
@@ -19,6 +20,8 @@ export interface RedisProxyOptions {
   readonly limits?: Partial<ClientLimits>
   /** Clients at the same time; more are told so and closed. */
   readonly clients?: number
+  /** For so long GET of a hot key may be answered without asking its shard; never without. */
+  readonly hotCacheMs?: number
   /** How long what is in flight at a shard that is no longer in use may go on. */
   readonly retireMs?: number
   /** Called for each client that is gone. */
@@ -35,6 +38,8 @@ export interface RedisProxy extends AsyncDisposable {
   readonly commands: number
   readonly fragments: number
   readonly forwardErrors: number
+  /** Answers to GET of hot keys that no shard was asked for. */
+  readonly cacheHits: number
   readonly topology: Topology
   /** Places the keys of commands that come from now on elsewhere. Shards that are no longer in use are closed later. */
   useTopology(topology: Topology): void
@@ -58,6 +63,7 @@ class ShardProxy implements RedisProxy, ClientHost {
   readonly users: Users
   readonly limits: ClientLimits
   topology: Topology
+  readonly cache: HotCache | undefined
   clientsTotal = 0
   clientErrors = 0
   commands = 0
@@ -81,6 +87,7 @@ class ShardProxy implements RedisProxy, ClientHost {
     this.users = options.users ?? EVERYBODY
     this.limits = { ...CLIENT_LIMITS, ...options.limits }
     this.#most = options.clients ?? 10_000
+    this.cache = options.hotCacheMs === undefined ? undefined : new HotCache(options.hotCacheMs)
     this.#server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) =>
       this.#accept(socket),
     )
@@ -91,6 +98,10 @@ class ShardProxy implements RedisProxy, ClientHost {
     this.address = await listen(this.#server, this.#options.listen)
     this.#server.on('error', () => undefined)
     for (const shard of this.topology.all) shard.warm()
+  }
+
+  get cacheHits(): number {
+    return this.cache?.hits ?? 0
   }
 
   get clients(): number {
@@ -184,6 +195,7 @@ class ShardProxy implements RedisProxy, ClientHost {
   #tick(): void {
     const now = performance.now()
     for (const shard of this.topology.all) shard.tick(now)
+    this.cache?.tick(this.topology.all, now)
     if (this.topology.settle()) this.#onPlacement()
     for (const [shard, end] of this.#retired) {
       shard.tick(now)
