@@ -9,8 +9,8 @@ export interface Redis extends AsyncDisposable {
   readonly port: number
 }
 
-/** Starts the Redis 7 of Debian, without persistence and open to all; `settings` as for its command line. */
-export async function startRedis(...settings: string[]): Promise<Redis> {
+/** The Redis 7 of Debian, without persistence and open to all; `settings` as for its command line. */
+export async function redisContainer(...settings: string[]): Promise<GenericContainer> {
   await docker(
     'build',
     '--quiet',
@@ -20,11 +20,14 @@ export async function startRedis(...settings: string[]): Promise<Redis> {
     inRoot('test/e2e/redis.Dockerfile'),
     inRoot('test/support'),
   )
-  const container = await new GenericContainer(IMAGE)
-    .withExposedPorts(6379)
+  return new GenericContainer(IMAGE)
     .withCommand(settings)
-    .withWaitStrategy(Wait.forLogMessage(/Ready to accept connections/))
-    .start()
+    .withWaitStrategy(Wait.forLogMessage(/ready to accept connections/i))
+}
+
+/** Starts one of them. */
+export async function startRedis(...settings: string[]): Promise<Redis> {
+  const container = await (await redisContainer(...settings)).withExposedPorts(6379).start()
   return {
     host: container.getHost(),
     port: container.getMappedPort(6379),
