@@ -11,7 +11,7 @@ import { Join, joinFanOut } from './join.ts'
 import { answerLocally, type LocalHost, type Session } from './local.ts'
 import { Outbox } from './outbox.ts'
 import { Pinned } from './pinned.ts'
-import { NOBODY, type ReplySink } from './reply-sink.ts'
+import type { ReplySink } from './reply-sink.ts'
 import { scan } from './scan.ts'
 import type { Shard } from './shard.ts'
 import { MadeSlot, PassSlot, type Slot, type SlotOwner } from './slot.ts'
@@ -62,13 +62,6 @@ export interface Frame {
   readonly now: number
 }
 
-const MUTED: SlotOwner = {
-  write: () => undefined,
-  writeOwn: () => undefined,
-  breakOff: () => undefined,
-  advance: () => undefined,
-  held: () => undefined,
-}
 /** Said to a client that is one too many. */
 export const TOO_MANY = encodeError('ERR max number of clients reached')
 
@@ -497,7 +490,12 @@ export class ClientConnection implements SlotOwner, Session {
       return
     }
     if (this.replies === 'skip') this.replies = 'on'
-    upstream.shared(this.protocol)?.send(NOBODY, bytes, start, end, 1, now)
+    const connection = upstream.shared(this.protocol)
+    if (connection === undefined) return
+    const slot = new PassSlot(this.muted, upstream, connection, () => undefined)
+    slot.count = 1
+    this.append(slot)
+    connection.send(slot, bytes, start, end, 1, now)
   }
 
   /** Sends one command, and gives its reply to a sink of its own. */
@@ -578,13 +576,15 @@ export class ClientConnection implements SlotOwner, Session {
 
   /** The place of a reply that is made later. */
   made(): MadeSlot {
-    if (this.replies !== 'on') {
-      if (this.replies === 'skip') this.replies = 'on'
-      return new MadeSlot(MUTED)
-    }
-    const slot = new MadeSlot(this)
+    const slot = new MadeSlot(this.replies === 'on' ? this : this.muted)
+    if (this.replies === 'skip') this.replies = 'on'
     this.append(slot)
     return slot
+  }
+
+  /** For replies that are not wanted: they have their turn all the same, since what follows may have to wait for it. */
+  get muted(): SlotOwner {
+    return new Muted(this)
   }
 
   append(slot: Slot): void {
@@ -674,6 +674,30 @@ export class ClientConnection implements SlotOwner, Session {
     this.#restBytes = 0
     this.#pinned.leave(reason)
     this.#host.onClose(this, reason, isError)
+  }
+}
+
+class Muted implements SlotOwner {
+  readonly #client: ClientConnection
+
+  constructor(client: ClientConnection) {
+    this.#client = client
+  }
+
+  write(): void {}
+
+  writeOwn(): void {}
+
+  breakOff(reason: string): void {
+    this.#client.breakOff(reason)
+  }
+
+  advance(): void {
+    this.#client.advance()
+  }
+
+  held(bytes: number): void {
+    this.#client.held(bytes)
   }
 }
 

@@ -3,7 +3,7 @@ import type { ClientConnection } from './client-connection.ts'
 import { NOBODY } from './reply-sink.ts'
 import type { Shard } from './shard.ts'
 import type { ShardConnection } from './shard-connection.ts'
-import { PassSlot, type SlotOwner } from './slot.ts'
+import { PassSlot } from './slot.ts'
 
 /** Who is told what becomes of a connection. */
 export interface OwnConnectionEvents {
@@ -55,7 +55,7 @@ export class OwnConnection {
       then?.()
       return
     }
-    const owner = client.replies === 'on' ? client : this.#muted
+    const owner = client.replies === 'on' ? client : client.muted
     if (client.replies === 'skip') client.replies = 'on'
     const slot = new OwnSlot(owner, shard, connection, then)
     slot.onOverdue = () => this.#events.onOverdue()
@@ -83,15 +83,6 @@ export class OwnConnection {
     this.#reason = reason
     if (clean) this.shard.giveBack(connection)
     else connection.destroy(reason)
-  }
-
-  /** For replies that the client does not want: they have their turn, but are not written. */
-  readonly #muted: SlotOwner = {
-    write: () => undefined,
-    writeOwn: () => undefined,
-    held: () => undefined,
-    breakOff: (reason) => this.#client.breakOff(reason),
-    advance: () => this.#client.advance(),
   }
 }
 

@@ -183,6 +183,33 @@ describe('a watched key', () => {
     expect(await client.ask('MGET', own.key(0), own.key(1))).toBe('*2\r\n$-1\r\n$-1\r\n')
   })
 
+  test('is watched behind what was written before, also where no reply to that was wanted', async () => {
+    await using own = await start()
+    using client = await own.client()
+    const [shard, key] = [own.at(1), own.key(1)]
+    const { behaviour } = shard
+    const late: (() => void)[] = []
+    shard.behaviour = (args, socket) => {
+      if (args[0] !== 'SET') return behaviour?.(args, socket)
+      late.push(() => socket.write(behaviour?.(args, socket) ?? ''))
+      return undefined
+    }
+    client.send(
+      ['CLIENT', 'REPLY', 'SKIP'],
+      ['SET', key, 'a'],
+      ['WATCH', key],
+      ['MULTI'],
+      ['GET', key],
+      ['EXEC'],
+    )
+    await until(() => late.length === 1, 'the command')
+    using other = await own.client()
+    await other.ask('PING')
+    expect(shard.engaged).toBe(0)
+    for (const answer of late) answer()
+    expect(await client.next(4)).toEqual([OK, OK, QUEUED, '*1\r\n$1\r\na\r\n'])
+  })
+
   test('is not forgotten by a subscription that comes and goes', async () => {
     await using own = await start()
     using client = await own.client()

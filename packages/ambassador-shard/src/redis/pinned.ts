@@ -120,7 +120,7 @@ export class Pinned {
     const { name, title, policy } = command
     // Messages of RESP2 look like replies.
     if (this.#subscriber !== undefined && client.protocol === 2 && !IN_SUBSCRIBED.has(name))
-      return `ERR Can't execute '${name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context`
+      return `${name === 'exec' ? 'EXECABORT Transaction discarded because of:' : 'ERR'} Can't execute '${name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context`
     if (this.#monitor !== undefined && policy.kind !== 'local' && name !== 'monitor')
       return `ERR ${title} is refused while monitoring; use another connection, or RESET`
     return ''
