@@ -14,6 +14,7 @@ import { Pinned } from './pinned.ts'
 import type { ReplySink } from './reply-sink.ts'
 import { scan } from './scan.ts'
 import type { Shard } from './shard.ts'
+import type { ShardConnection } from './shard-connection.ts'
 import { MadeSlot, PassSlot, type Slot, type SlotOwner } from './slot.ts'
 import { split } from './split.ts'
 import type { Topology } from './topology.ts'
@@ -500,15 +501,18 @@ export class ClientConnection implements SlotOwner, Session {
 
   /** Sends one command, and gives its reply to a sink of its own. */
   send(shard: Shard, command: Command, sink: ReplySink, bytes: Buffer, now: number): void {
+    const connection = this.connectionFor(shard, command)
+    if (connection === undefined) sink.lost(1, shard.reason)
+    else connection.send(sink, bytes, 0, bytes.length, 1, now)
+  }
+
+  /** The connection for one command; undefined while its server is down. */
+  connectionFor(shard: Shard, command: Command): ShardConnection | undefined {
     const upstream = this.#upstreamFor(shard, command)
     upstream.counts.requests += 1
     const connection = upstream.shared(this.protocol)
-    if (connection !== undefined) {
-      connection.send(sink, bytes, 0, bytes.length, 1, now)
-      return
-    }
-    this.#host.forwardErrors += 1
-    sink.lost(1, upstream.reason)
+    if (connection === undefined) this.#host.forwardErrors += 1
+    return connection
   }
 
   onFragments(count: number): void {

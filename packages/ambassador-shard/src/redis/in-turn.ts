@@ -20,8 +20,8 @@ export function askInTurn(
   const slot = client.made()
   const shards = rule === 'any' ? upFirst(client.topology.shards) : fromAny(client.topology.shards)
   const nothing = encodeNull(client.protocol)
-  const goesOn = ({ bytes: answer, lost }: Part): boolean =>
-    lost || (rule === 'random' && (isError(answer) || answer.equals(nothing)))
+  const goesOn = ({ bytes: answer, isLost }: Part): boolean =>
+    isLost || (rule === 'random' && (isError(answer) || answer.equals(nothing)))
   let fault: Buffer | undefined
   const ask = (turn: number): void => {
     const shard = shards[turn]

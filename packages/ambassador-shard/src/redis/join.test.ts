@@ -12,7 +12,7 @@ const shard = (name: string): Shard =>
   })
 
 const infoOf = (...bytes: Buffer[]): string => {
-  const parts = bytes.map((one, at) => ({ shard: shard(`redis-${at + 1}`), bytes: one, lost: false }))
+  const parts = bytes.map((one, at) => ({ shard: shard(`redis-${at + 1}`), bytes: one, isLost: false }))
   const joined = joinFanOut('info', parts, 2)
   const reply = readReply(joined, 0, joined.length)
   return reply?.type === 'bulk' ? reply.bytes.toString() : joined.toString()

@@ -13,17 +13,18 @@ import {
 } from '@outrider/resp'
 import type { FanOutJoin, SplitJoin } from './command-policy.ts'
 import { joinInfo } from './info.ts'
+import { joinStrings } from './join-strings.ts'
 import { type ReplySink, WholeReplies } from './reply-sink.ts'
 import type { Shard } from './shard.ts'
 import type { MadeSlot } from './slot.ts'
 
 /** What one shard has answered. */
 export interface Part {
-  readonly shard: Shard
+  readonly shard: Pick<Shard, 'name' | 'fault'>
   /** One whole reply. */
   readonly bytes: Buffer
   /** Whether it is not the shard's own: no answer has come. */
-  readonly lost: boolean
+  readonly isLost: boolean
 }
 
 const MINUS = 0x2d
@@ -37,8 +38,8 @@ const errorText = (bytes: Buffer): string => bytes.toString('utf8', 1, bytes.len
 /** Who takes the one reply of one shard, or why there is none. */
 export function partSink(shard: Shard, take: (part: Part) => void): ReplySink {
   return new WholeReplies(
-    (bytes) => take({ shard, bytes, lost: false }),
-    (reason) => take({ shard, bytes: encodeError(shard.fault(reason)), lost: true }),
+    (bytes) => take({ shard, bytes, isLost: false }),
+    (reason) => take({ shard, bytes: encodeError(shard.fault(reason)), isLost: true }),
   )
 }
 
@@ -83,14 +84,44 @@ export function joinSplit(
     case 'array':
       return joinArray(parts, places)
     case 'sum':
-      return combine(parts, sum)
+      return plainSum(parts) ?? combine(parts, sum)
     case 'ok':
-      return combine(parts, () => OK)
+      return parts.every(({ bytes }) => bytes.equals(OK)) ? OK : combine(parts, () => OK)
   }
 }
 
+/** The sum of integers that a number holds exactly; undefined where the parts are others. */
+function plainSum(parts: readonly Part[]): Buffer | undefined {
+  let total = 0
+  for (const { bytes } of parts) {
+    const { length } = bytes
+    if (length < 4 || length > PLAIN_INTEGER || bytes[0] !== COLON) return undefined
+    let value = 0
+    for (let at = 1; at < length - 2; at += 1) {
+      const digit = (bytes[at] ?? 0) - ZERO
+      if (digit < 0 || digit > 9) return undefined
+      value = value * 10 + digit
+    }
+    total += value
+  }
+  return Number.isSafeInteger(total) ? encodeInteger(total) : undefined
+}
+
+/** Bytes of the reply of fifteen digits. */
+const PLAIN_INTEGER = 18
+const COLON = 0x3a
+const ZERO = 0x30
+
 /** One element for each key; those of a shard that failed are its error. */
 function joinArray(parts: readonly Part[], places: readonly (readonly number[])[]): Buffer {
+  const strings = joinStrings(
+    parts.map(({ bytes }) => bytes),
+    places,
+  )
+  return strings ?? joinElements(parts, places)
+}
+
+function joinElements(parts: readonly Part[], places: readonly (readonly number[])[]): Buffer {
   const count = places.reduce((total, own) => total + own.length, 0)
   const found = new Array<Buffer>(count + 1)
   found[0] = encodeArrayHeader(count)

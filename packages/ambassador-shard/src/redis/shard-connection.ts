@@ -116,6 +116,17 @@ export class ShardConnection {
     this.#await(sink, count, now)
   }
 
+  /** Sends a part of a command; behind its last one comes `expect`. */
+  write(bytes: Buffer, start: number, end: number): void {
+    this.#outbox.bytes(bytes, start, end)
+    this.#options.counts.requestBytes += end - start
+  }
+
+  /** Awaits so many replies to what was written. */
+  expect(sink: ReplySink, count: number, now: number): void {
+    this.#await(sink, count, now)
+  }
+
   #await(sink: ReplySink, count: number, now: number): void {
     if (count === 0) return
     this.#awaited += count

@@ -1,9 +1,13 @@
+import { encodeArrayHeader, encodeError } from '@outrider/resp'
 import type { ClientConnection, Frame } from './client-connection.ts'
 import type { Command } from './command.ts'
 import type { KeyList } from './command-keys.ts'
 import type { SplitJoin } from './command-policy.ts'
-import { Join, joinSplit } from './join.ts'
+import { joinSplit, type Part } from './join.ts'
+import type { ReplySink } from './reply-sink.ts'
 import type { Shard } from './shard.ts'
+import type { ShardConnection } from './shard-connection.ts'
+import type { MadeSlot } from './slot.ts'
 
 /** Splits a command by its keys into one for each shard, and joins what they answer. */
 export function split(
@@ -15,56 +19,122 @@ export function split(
 ): void {
   const { topology } = client
   const { bytes, start, args, now } = frame
-  /** For each shard, the places of its keys among all keys. */
-  const places = new Map<Shard, number[]>()
+  const fragments = new Map<Shard, Fragment>()
   for (let place = 0; place < keys.count; place += 1) {
     const position = keys.positions[place] ?? 0
     const shard = topology.locate(bytes, start + args.argStart(position), start + args.argEnd(position))
-    const own = places.get(shard)
-    if (own === undefined) places.set(shard, [place])
-    else own.push(place)
+    const known = fragments.get(shard)
+    if (known !== undefined) {
+      known.places.push(place)
+    } else {
+      fragments.set(shard, new Fragment(shard, place))
+    }
   }
-  const [only] = places.keys()
-  if (only !== undefined && places.size === 1) {
+  const [only] = fragments.keys()
+  if (only !== undefined && fragments.size === 1) {
     client.forward(frame, only, command)
     return
   }
-  const all = [...places.values()]
-  const join = new Join(client.made(), all.length, (parts) => joinSplit(how, parts, all))
-  let part = 0
-  for (const [shard, own] of places) {
-    const positions = own.map((place) => keys.positions[place] ?? 0)
-    client.send(shard, command, join.sink(shard, part), piece(frame, positions, command.keys.step), now)
-    part += 1
+  const whole = new Whole(client.made(), how, [...fragments.values()])
+  for (const [shard, fragment] of fragments) {
+    fragment.whole = whole
+    const connection = client.connectionFor(shard, command)
+    if (connection === undefined) {
+      fragment.lost(1, shard.reason)
+      continue
+    }
+    send(connection, frame, keys, fragment.places, command.keys.step)
+    connection.expect(fragment, 1, now)
   }
-  client.onFragments(part)
+  client.onFragments(fragments.size)
 }
 
-const CR = 0x0d
-const DOLLAR = 0x24
+/** The part of a command that is for one shard, and what that has answered. */
+class Fragment implements Part, ReplySink {
+  readonly shard: Shard
+  /** Of its keys among all keys. */
+  readonly places: number[]
+  bytes: Buffer = NOTHING
+  isLost = false
+  whole: Whole | undefined
+  #begun: Buffer[] | undefined
 
-/** The command with a part of its keys, each with what belongs to it: `step` arguments. */
-function piece({ bytes, start, args }: Frame, positions: readonly number[], step: number): Buffer {
-  const header = `*${1 + positions.length * step}\r\n`
-  // What stands before the first argument is its length, and before that the count.
-  const name = lengthAt(bytes, start + args.argStart(0))
-  const nameEnd = start + args.argEnd(0) + 2
-  let size = header.length + nameEnd - name
-  for (const position of positions)
-    size += start + args.argEnd(position + step - 1) + 2 - lengthAt(bytes, start + args.argStart(position))
-  const command = Buffer.allocUnsafe(size)
-  let at = command.write(header, 0, 'latin1')
-  at += bytes.copy(command, at, name, nameEnd)
-  for (const position of positions) {
-    const from = lengthAt(bytes, start + args.argStart(position))
-    at += bytes.copy(command, at, from, start + args.argEnd(position + step - 1) + 2)
+  constructor(shard: Shard, place: number) {
+    this.shard = shard
+    this.places = [place]
   }
-  return command
+
+  reply(bytes: Buffer, start: number, end: number, ended: number): void {
+    // The memory is lent.
+    const piece = Buffer.from(bytes.subarray(start, end))
+    if (ended === 0) {
+      this.#begun ??= []
+      this.#begun.push(piece)
+      return
+    }
+    this.bytes = this.#begun === undefined ? piece : Buffer.concat([...this.#begun, piece])
+    this.whole?.arrive()
+  }
+
+  lost(_count: number, reason: string): void {
+    this.bytes = encodeError(this.shard.fault(reason))
+    this.isLost = true
+    this.whole?.arrive()
+  }
 }
 
-/** Where the line begins that tells the length of an argument. */
-function lengthAt(bytes: Buffer, argument: number): number {
-  let at = argument - 3
-  while (bytes[at] !== DOLLAR || bytes[argument - 2] !== CR) at -= 1
-  return at
+const NOTHING = Buffer.alloc(0)
+
+/** Waits for all fragments, and fills a slot with what they come to together. */
+class Whole {
+  readonly #slot: MadeSlot
+  readonly #how: SplitJoin
+  readonly #fragments: readonly Fragment[]
+  #left: number
+
+  constructor(slot: MadeSlot, how: SplitJoin, fragments: readonly Fragment[]) {
+    this.#slot = slot
+    this.#how = how
+    this.#fragments = fragments
+    this.#left = fragments.length
+  }
+
+  arrive(): void {
+    this.#left -= 1
+    if (this.#left > 0) return
+    const places = this.#fragments.map((fragment) => fragment.places)
+    this.#slot.fill(joinSplit(this.#how, this.#fragments, places))
+  }
+}
+
+const LF = 0x0a
+const FEW = 256
+const HEADERS = Array.from({ length: FEW }, (_, count) => encodeArrayHeader(count))
+
+/** Sends the command with a part of its keys, each with what belongs to it: `step` arguments. */
+function send(
+  connection: ShardConnection,
+  { bytes, start, args }: Frame,
+  { positions }: KeyList,
+  places: readonly number[],
+  step: number,
+): void {
+  const count = 1 + places.length * step
+  const header = HEADERS[count] ?? encodeArrayHeader(count)
+  connection.write(header, 0, header.length)
+  // Behind the count of the arguments stands the first of them, and behind each one the next.
+  let from = start
+  while (bytes[from] !== LF) from += 1
+  from += 1
+  let to = start + args.argEnd(0) + 2
+  for (const place of places) {
+    const position = positions[place] ?? 0
+    const next = start + args.argEnd(position - 1) + 2
+    if (next !== to) {
+      connection.write(bytes, from, to)
+      from = next
+    }
+    to = start + args.argEnd(position + step - 1) + 2
+  }
+  connection.write(bytes, from, to)
 }
