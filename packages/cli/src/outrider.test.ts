@@ -93,13 +93,8 @@ describe('outrider', () => {
 
 it('drains when the shell is ended that npx has put before it', async () => {
   const words = [
-    process.execPath,
-    program,
-    names[0] ?? '',
-    '--listen',
-    '127.0.0.1:0',
-    '--admin',
-    '127.0.0.1:0',
+    ...[process.execPath, program, 'sidecar-https'],
+    ...['--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0'],
   ]
   // What comes after it keeps the shell from giving its place to the program.
   const shell = spawn('sh', ['-c', '"$@"; exit', 'sh', ...words], {
@@ -121,6 +116,11 @@ describe('outrider tour', () => {
     const tour = new Outrider('tour')
     await tour.says(new RegExp(`${names.length} of ${names.length} answered`))
     expect(await get(await tour.says(/sidecar-https +(https:\S+)/))).toContain('plain HTTP only')
+    const spread = await tour.says(/300 keys written and read in \d+ ms: (.*)/)
+    const counts = [...spread.matchAll(/(\d+) on shard-\d/g)].map(([, count]) => Number(count))
+    expect(counts).toHaveLength(3)
+    expect(Math.min(...counts)).toBeGreaterThan(50)
+    expect(counts.reduce((sum, count) => sum + count, 0)).toBe(300)
     tour.signal('SIGINT')
     expect(await tour.ended).toBe(0)
     expect(tour.output).toContain('Drained')

@@ -1,15 +1,20 @@
 import { request } from 'node:https'
 import type { TLSSocket } from 'node:tls'
 import type { Container } from '@outrider/core'
+import { askRedis } from './ask-redis.ts'
+import type { Surroundings } from './surroundings.ts'
+
+/** Name of a port, `admin` among them, to where a container listens. */
+export type Addresses = Readonly<Record<string, string>>
 
 /** One container's part of the tour. */
 export interface Stop {
-  /** Flags that put it in front of `target`, listening on free ports of loopback. */
-  flags(target: URL): string[]
+  /** Flags that put it in front of what there is, listening on free ports of loopback. */
+  flags(around: Surroundings): string[]
   /** The URL to show, from where the container listens. */
-  url(addresses: Readonly<Record<string, string>>): URL
-  /** Makes a real request; resolves with what was seen, rejects with what was wrong. */
-  visit(url: URL): Promise<string>
+  url(addresses: Addresses): URL
+  /** Makes real requests; resolves with what was seen, rejects with what was wrong. */
+  visit(url: URL, addresses: Addresses): Promise<string>
   tryIt(url: URL): string
   /** How to have the same in front of one's own application. */
   yours: string
@@ -17,11 +22,22 @@ export interface Stop {
 
 const ownStops: Readonly<Partial<Record<string, Stop>>> = {
   'sidecar-https': {
-    flags: (target) => ['--target', target.origin, '--listen', '127.0.0.1:0'],
+    flags: ({ app }) => ['--target', app.origin, '--listen', '127.0.0.1:0'],
     url: ({ https = '' }) => new URL(`https://${https.replace('0.0.0.0', '127.0.0.1')}/`),
     visit: visitHttps,
     tryIt: (url) => `curl -k ${url.href}`,
     yours: 'npx outrider sidecar-https --target http://127.0.0.1:3000 --listen 127.0.0.1:8443',
+  },
+  'ambassador-shard': {
+    // Not twemproxy's own placement, since that has so few keys of one kind mostly on one shard.
+    flags: ({ shards }) => [
+      ...['--listen', '127.0.0.1:0', '--distribution', 'rendezvous', '--servers'],
+      shards.map((address, index) => `${address}:1 shard-${index + 1}`).join(','),
+    ],
+    url: ({ redis = '' }) => new URL(`redis://${redis}`),
+    visit: visitShards,
+    tryIt: (url) => `printf 'GET user:1\\r\\nQUIT\\r\\n' | curl -s telnet://${url.host}`,
+    yours: 'npx outrider ambassador-shard --servers redis-1:6379,redis-2:6379,redis-3:6379',
   },
 }
 
@@ -72,4 +88,42 @@ function visitHttps(url: URL): Promise<string> {
     outgoing.on('error', reject)
     outgoing.end()
   })
+}
+
+const usersWritten = 300
+
+/** Writes and reads users as a program would that knows one Redis, and asks the page where they went. */
+async function visitShards(url: URL, { admin = '' }: Addresses): Promise<string> {
+  const begun = performance.now()
+  const keys = Array.from({ length: usersWritten }, (_, index) => `user:${index + 1}`)
+  const written = await askRedis(
+    url,
+    keys.map((key) => ['SET', key, `the user of ${key}`]),
+    deadlineMs,
+  )
+  const refused = written.find((reply) => reply !== '+OK')
+  if (refused !== undefined) throw new Error(refused)
+  const spread = await spreadOf(admin)
+  const read = await askRedis(
+    url,
+    keys.map((key) => ['GET', key]),
+    deadlineMs,
+  )
+  const lost = keys.find((key, index) => !read[index]?.endsWith(`the user of ${key}`))
+  if (lost !== undefined) throw new Error(`${lost} was read as ${read[keys.indexOf(lost)]}`)
+  const ms = Math.round(performance.now() - begun)
+  return `${keys.length} keys written and read in ${ms} ms: ${spread}`
+}
+
+interface ShardPage {
+  readonly pools: readonly { readonly shards: readonly { name: string; requests: number }[] }[]
+}
+
+async function spreadOf(admin: string): Promise<string> {
+  const answer = await fetch(`http://${admin}/status?format=json`, {
+    signal: AbortSignal.timeout(deadlineMs),
+  })
+  const { pools } = (await answer.json()) as ShardPage
+  const shards = pools.flatMap((pool) => pool.shards)
+  return shards.map(({ name, requests }) => `${requests} on ${name}`).join(', ')
 }

@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import { type Container, version } from '@outrider/core'
 import { type Child, startChild } from './child.ts'
 import { type ContainerName, containers } from './containers.ts'
-import { type LegacyApp, startLegacyApp } from './legacy-app.ts'
 import { stopOf } from './stops.ts'
+import { type Surroundings, startSurroundings } from './surroundings.ts'
 
 export interface TourOptions {
   /** Flags: `--target <url>` and further ones for the containers. */
@@ -18,25 +18,26 @@ const all = Object.keys(containers) as ContainerName[]
 /** The container that flags of the user's are for: the one that serves an application. */
 const serving: ContainerName = 'sidecar-https'
 
-/** Shows every container at work, in front of a legacy application or the user's; resolves with the exit code. */
+/** Shows every container at work, in front of what is here or the user's application; resolves with the exit code. */
 export async function tour({ args, program, stop, write }: TourOptions): Promise<number> {
   const own = args.length > 0
   const names = own ? [serving] : all
   const children: Child[] = []
-  let app: LegacyApp | undefined
+  let around: Surroundings | undefined
   const stopped = stop.aborted ? Promise.resolve(undefined) : once(stop, 'abort').then(() => undefined)
   try {
     write(
       `Outrider ${version}: ${names.length} container${names.length === 1 ? '' : 's'} as processes of this machine\n\n`,
     )
     if (!own) {
-      app = await startLegacyApp()
-      write(`  legacy application   ${app.url.href}\n                       plain HTTP, as it was\n\n`)
+      around = await startSurroundings()
+      for (const { name, where, what } of around.parts)
+        write(`  ${name.padEnd(20)} ${where}\n${' '.repeat(23)}${what}\n\n`)
     }
     let answered = 0
     for (const name of names) {
       const { default: container } = await containers[name]()
-      const flags = app === undefined ? args : stopOf(container).flags(app.url)
+      const flags = around === undefined ? args : stopOf(container).flags(around)
       const starting = startChild(program, [name, ...withFreeAdmin(flags)])
       const child = await Promise.race([starting, stopped])
       if (child === undefined) return 1
@@ -56,7 +57,7 @@ export async function tour({ args, program, stop, write }: TourOptions): Promise
     return 1
   } finally {
     for (const child of children) child.kill()
-    await app?.[Symbol.asyncDispose]()
+    await around?.[Symbol.asyncDispose]()
   }
 }
 
@@ -76,7 +77,7 @@ async function show(
   const line = (left: string, right: string) => write(`  ${left.padEnd(20)} ${right}\n`)
   line(name, url.href)
   line('', summary)
-  const seen = await stop.visit(url).then(
+  const seen = await stop.visit(url, child.addresses).then(
     (text) => ({ ok: true, text }),
     (error: Error) => ({ ok: false, text: error.message }),
   )
