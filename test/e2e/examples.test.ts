@@ -1,24 +1,12 @@
-import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { request } from 'node:https'
-import { promisify } from 'node:util'
 import { afterEach, beforeAll, describe, expect } from 'vitest'
 import { type Document, parseAllDocuments } from 'yaml'
 import { line } from '../support/contract.ts'
 import { until } from '../support/program.ts'
+import { shardedRedis } from '../support/sharded-redis-story.ts'
+import { run, type Story } from '../support/story.ts'
 import { containerPackages, inRoot } from '../support/workspace.ts'
-
-const execute = promisify(execFile)
-const run = async (command: string, ...args: string[]): Promise<string> =>
-  (await execute(command, args)).stdout
-
-/** Runs a command in a container of the example, named as in its files; resolves with what it prints. */
-type In = (container: string, ...command: string[]) => Promise<string>
-
-interface Story {
-  readonly images: string[]
-  readonly check: (within: In) => Promise<void>
-}
 
 /** What a client of each story sees; the very files of `examples/` are run. */
 const stories: Readonly<Record<string, Story>> = {
@@ -56,6 +44,7 @@ const stories: Readonly<Record<string, Story>> = {
       expect(metrics).toContain('_handshakes_total{outcome="no-certificate"} 1\n')
     },
   },
+  'sharded-redis': shardedRedis,
 }
 
 line(20, 'every example has a story here, and every container an example', async () => {
@@ -73,7 +62,7 @@ for (const name of Object.keys(stories)) {
   })
 }
 
-for (const [name, { images, check }] of Object.entries(stories)) {
+for (const [name, { images, check, restore }] of Object.entries(stories)) {
   const folder = inRoot('examples', name)
 
   const compose = (...args: string[]) => run('docker', 'compose', '--project-directory', folder, ...args)
@@ -81,19 +70,20 @@ for (const [name, { images, check }] of Object.entries(stories)) {
   describe(`example ${name}`, () => {
     beforeAll(() => compose('build'))
     afterEach(async () => {
-      await compose('down', '--volumes', '--timeout', '20')
+      restore?.()
+      await compose('--profile', '*', 'down', '--volumes', '--timeout', '20')
       await run('podman', 'kube', 'down', `${folder}/pod.yaml`).catch(() => '')
     })
 
     line(20, 'it runs by docker compose up', async () => {
       await compose('up', '--detach')
-      await check((container, ...command) => compose('exec', '-T', container, ...command))
+      await check((container, ...command) => compose('exec', '-T', container, ...command), 'compose')
     })
 
     line(20, 'its pod.yaml runs as a real pod', async () => {
       for (const image of images) await copyToPodman(image)
       await run('podman', 'kube', 'play', `${folder}/pod.yaml`)
-      await check((container, ...command) => run('podman', 'exec', `${name}-${container}`, ...command))
+      await check((container, ...command) => run('podman', 'exec', `${name}-${container}`, ...command), 'pod')
     })
   })
 }
