@@ -155,6 +155,10 @@ const params = {
     advanced,
   }),
   maxValue: bytes('The longest argument of a command.', { default: '512MiB', advanced }),
+  stallTimeout: duration('How long a client may take nothing of its replies until it is dropped.', {
+    default: '60s',
+    advanced,
+  }),
   maxReplies: bytes('Replies that may wait for a client that does not read; beyond it, it is dropped.', {
     default: '64MiB',
     advanced,
@@ -474,7 +478,11 @@ export default defineContainer({
           check: (user, password) => (passwords ?? users).check(user, password),
         },
         clients: own?.clientConnections || params.maxClients,
-        limits: { replyBytes: params.maxReplies, valueBytes: params.maxValue },
+        limits: {
+          replyBytes: params.maxReplies,
+          valueBytes: params.maxValue,
+          stallMs: params.stallTimeout,
+        },
         hotKeys: params.hotKeys,
         ...(params.hotCache !== undefined && { hotCacheMs: params.hotCache }),
         onShard: (shard, up, reason) => onShard(pool.name, shard, up, reason),

@@ -29,6 +29,8 @@ export interface ClientLimits {
   readonly pendingReplies: number
   /** Of one argument of a command. */
   readonly valueBytes: number
+  /** Milliseconds for which a client may take nothing of what is written to it. */
+  readonly stallMs: number
 }
 
 export const CLIENT_LIMITS: ClientLimits = {
@@ -36,6 +38,7 @@ export const CLIENT_LIMITS: ClientLimits = {
   pendingBytes: 1024 * 1024,
   pendingReplies: 4_096,
   valueBytes: 512 * 1024 * 1024,
+  stallMs: 60_000,
 }
 
 /** What a client needs of the ambassador. */
@@ -174,6 +177,22 @@ export class ClientConnection implements SlotOwner, Session {
     this.#socket.destroy()
     this.#onClose(reason, true)
   }
+
+  /** Drops it when it has taken nothing for too long; called every now and then. */
+  tick(now: number): void {
+    const waiting = this.#socket.writableLength
+    const taken = this.#socket.bytesWritten - waiting
+    if (waiting === 0 || taken !== this.#taken) {
+      this.#taken = taken
+      this.#takenAt = now
+    } else if (now - this.#takenAt > this.#host.limits.stallMs) {
+      this.destroy('it does not read its replies')
+    }
+  }
+
+  /** Bytes with the system, and since when there are so many. */
+  #taken = 0
+  #takenAt = performance.now()
 
   /** The keys are placed anew. */
   onPlacement(): void {

@@ -317,6 +317,17 @@ describe('a client', () => {
     expect(world.shards.reduce((sum, { commands }) => sum + commands.length, 0)).toBeLessThan(3_000)
   })
 
+  test('that takes nothing of its replies for too long is dropped, also below the limit', async () => {
+    await using world = await startWorld(await three(), { limits: { stallMs: 300 } })
+    using greedy = await rawClient(world.port)
+    using other = await rawClient(world.port)
+    await other.ask('SET', 'large', 'x'.repeat(8_000_000))
+    greedy.socket.pause()
+    greedy.send(['GET', 'large'])
+    await until(() => world.closed.includes('it does not read its replies'), 'the end of the greedy one')
+    expect(await other.ask('PING')).toBe('+PONG\r\n')
+  })
+
   test('that ends its side gets all its replies before the end', async () => {
     await using world = await startWorld(await three())
     using client = await rawClient(world.port)

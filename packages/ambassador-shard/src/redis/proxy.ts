@@ -49,6 +49,8 @@ export interface RedisProxy extends AsyncDisposable {
 
 const EVERYBODY: Users = { required: false, check: () => true }
 const TICK_MS = 50
+/** How often clients are looked at. */
+const LOOK_MS = 1_000
 const RETIRE_MS = 10_000
 
 /** Rejects with the system's error when it cannot listen. */
@@ -76,6 +78,7 @@ class ShardProxy implements RedisProxy, ClientHost {
   /** Shards that are no longer in use, and when they are closed at the latest. */
   readonly #retired = new Map<Shard, number>()
   #nextId = 1
+  #lookAt = 0
   readonly #timer: NodeJS.Timeout
   #gone: Promise<void> | undefined
   readonly #waiting: (() => void)[] = []
@@ -197,6 +200,10 @@ class ShardProxy implements RedisProxy, ClientHost {
     for (const shard of this.topology.all) shard.tick(now)
     this.cache?.tick(this.topology.all, now)
     if (this.topology.settle()) this.#onPlacement()
+    if (now >= this.#lookAt) {
+      this.#lookAt = now + LOOK_MS
+      for (const client of [...this.#clients]) client.tick(now)
+    }
     for (const [shard, end] of this.#retired) {
       shard.tick(now)
       if (shard.inFlight > 0 && now < end) continue
