@@ -3,15 +3,15 @@ import type { ReplySink } from './reply-sink.ts'
 import type { Upstream } from './upstream.ts'
 
 /**
- * - `unknown`: it was not asked, or did not answer
- * - `master`: with so many replicas that follow it
+ * - `unknown`: it does not say
+ * - `master`: with so many replicas that follow it, and so many bytes of writes behind it
  * - `following`: a replica whose link to its primary works
  * - `parted`: a replica that was seen to follow, and has lost its primary since: it has what there was until then
  * - `stale`: a replica that was never seen to follow, or is copying its primary: what it has is old, or a part of it
  */
 type Role =
   | { readonly is: 'unknown' | 'following' | 'parted' | 'stale' }
-  | { readonly is: 'master'; readonly replicas: number }
+  | { readonly is: 'master'; readonly replicas: number; readonly offset: number }
 
 const UNKNOWN: Role = { is: 'unknown' }
 const STALE: Role = { is: 'stale' }
@@ -23,6 +23,8 @@ export class RoleWatch {
   readonly #everyMs: number
   readonly #onChange: () => void
   readonly #roles = new Map<Upstream, Role>()
+  /** Servers that have been replicas since they were the primary, if they ever were. */
+  readonly #replicas = new Set<Upstream>()
   #askAt = 0
   /** Whether the present primary has been seen to be one. */
   #confirmed = false
@@ -38,7 +40,7 @@ export class RoleWatch {
     this.#askAt = now + this.#everyMs
     for (const server of this.#servers) {
       const connection = server.shared(2)
-      if (connection === undefined) this.#take(server, UNKNOWN)
+      if (connection === undefined) this.#lose(server)
       else connection.send(this.#sink(server), ROLE, 0, ROLE.length, 1, now)
     }
   }
@@ -50,25 +52,35 @@ export class RoleWatch {
 
   /**
    * Who gets writes: the present one as long as it says that it is a master; otherwise the one that says so. Of several
-   * that were never seen before the one with the most replicas, since a master that was replaced has none.
+   * that were never seen before the one with the most replicas, since a master that was replaced has none, and then the
+   * one with the most writes.
    */
   primary(present: Upstream): Upstream | undefined {
+    // A primary that is gone is followed by who was its replica. Who was master before, and is back as one, has missed
+    // what was written since.
+    const follows = this.#confirmed && !this.#isReplica(present)
     const masters = this.#servers.flatMap((server) => {
       const role = this.#roles.get(server)
-      return role?.is === 'master' ? [{ server, replicas: role.replicas }] : []
+      if (role?.is !== 'master') return []
+      if (follows && server !== present && !this.#replicas.has(server)) return []
+      return [{ server, ...role }]
     })
-    const isMaster = masters.some(({ server }) => server === present)
-    if (isMaster && (this.#confirmed || masters.length === 1)) {
-      this.#confirmed = true
-      return present
+    if (this.#confirmed) {
+      if (masters.some(({ server }) => server === present)) return present
+    } else if (this.#servers.some((server) => server.up && !this.#roles.has(server))) {
+      // Until all have answered, nobody knows whether another one has more.
+      return undefined
     }
-    const [best] = masters.sort((a, b) => b.replicas - a.replicas)
+    const [best] = masters.sort((a, b) => b.replicas - a.replicas || b.offset - a.offset)
     if (best === undefined) return undefined
-    // Until all have answered, nobody knows whether another one has more.
-    const isKnown = this.#servers.every((server) => !server.up || this.#roles.has(server))
-    if (isMaster && !isKnown) return present
     this.#confirmed = true
+    this.#replicas.delete(best.server)
     return best.server
+  }
+
+  #isReplica(server: Upstream): boolean {
+    const role = this.#roles.get(server) ?? UNKNOWN
+    return role.is !== 'master' && role.is !== 'unknown'
   }
 
   /** Why a server gets no reads; '' where it may. While the primary is down, nobody has more than who followed it. */
@@ -96,18 +108,20 @@ export class RoleWatch {
         text = Buffer.concat([text, bytes.subarray(start, end)])
         if (ended > 0) this.#take(server, roleIn(text))
       },
-      lost: () => this.#take(server, UNKNOWN),
+      lost: () => this.#lose(server),
     }
   }
 
   #take(server: Upstream, role: Role): void {
     const before = this.#roles.get(server)
-    if (role.is === 'unknown' && before === undefined) return
     const followed = before?.is === 'following' || before?.is === 'parted'
-    if (role.is === 'unknown') this.#roles.delete(server)
-    else if (role.is === 'parted' && !followed) this.#roles.set(server, STALE)
-    else this.#roles.set(server, role)
+    this.#roles.set(server, role.is === 'parted' && !followed ? STALE : role)
+    if (this.#isReplica(server)) this.#replicas.add(server)
     this.#onChange()
+  }
+
+  #lose(server: Upstream): void {
+    if (this.#roles.delete(server)) this.#onChange()
   }
 }
 
@@ -115,10 +129,12 @@ export class RoleWatch {
 function roleIn(bytes: Buffer): Role {
   const reply = readReply(bytes, 0, bytes.length)
   if (reply?.type !== 'array') return UNKNOWN
-  const [name, , third, state] = reply.elements
+  const [name, second, third, state] = reply.elements
   const word = name?.type === 'bulk' ? name.bytes.toString() : ''
-  if (word === 'master')
-    return { is: 'master', replicas: third?.type === 'array' ? third.elements.length : 0 }
+  if (word === 'master') {
+    const offset = second?.type === 'integer' ? Number(second.value) : 0
+    return { is: 'master', replicas: third?.type === 'array' ? third.elements.length : 0, offset }
+  }
   if (word !== 'slave') return UNKNOWN
   const link = state?.type === 'bulk' ? state.bytes.toString() : ''
   if (link === 'sync') return STALE
