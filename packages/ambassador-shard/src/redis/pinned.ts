@@ -69,7 +69,7 @@ export class Pinned {
       this.#client.destroy('the channels are placed anew: subscribe again')
     else if (this.#monitor?.sees(topology.all) === false)
       this.#client.destroy('there are other shards: ask MONITOR again')
-    else if (waiting?.keys.some((key) => topology.locate(key, 0, key.length) !== waiting.own.shard))
+    else if (waiting?.keys.some((key) => topology.homeOf(key, 0, key.length) !== waiting.own.shard))
       waiting.own.leave('its keys are placed anew: ask again', false)
   }
 

@@ -37,10 +37,15 @@ export class Topology {
   }
 
   /** The shard of the key that stands in these bytes. */
-  locate(bytes: Buffer, start: number, end: number): Shard {
+  homeOf(bytes: Buffer, start: number, end: number): Shard {
     const shard = this.#homes[this.#live.indexOf(bytes, start, end)]
     if (shard === undefined) throw new RangeError('the ring has more servers than there are shards')
-    if (!shard.up && this.gutter !== undefined) return this.gutter.locate(bytes, start, end)
+    return shard.up || this.gutter === undefined ? shard : this.gutter.homeOf(bytes, start, end)
+  }
+
+  /** The same for a key that is asked for, which may be counted among the hot ones. */
+  locate(bytes: Buffer, start: number, end: number): Shard {
+    const shard = this.homeOf(bytes, start, end)
     this.#sampler.left -= 1
     if (this.#sampler.left <= 0) {
       this.#sampler.next()
@@ -63,7 +68,7 @@ export class Topology {
 
   /** The shard that carries publish and subscribe: that of the empty key, the same in every ambassador. */
   get pubsub(): Shard {
-    return this.locate(NO_BYTES, 0, 0)
+    return this.homeOf(NO_BYTES, 0, 0)
   }
 
   get isSingle(): boolean {
