@@ -1,3 +1,5 @@
+import { StringDecoder } from 'node:string_decoder'
+
 /** One command in so many is looked at, by chance, on average. */
 export const SAMPLE_ONE_IN = 32
 /** Keys that are counted at the same time. */
@@ -72,16 +74,21 @@ export class HotKeys {
   }
 }
 
-/** As text where it is UTF-8; other bytes as `\x9f`, and what would not stand on one line. */
+/** As text where it is UTF-8; other bytes as `\x9f`, and so what would not stand on one line. */
 function shown(key: string): string {
   const isLong = key.length > KEPT_BYTES
   const bytes = Buffer.from(key.slice(0, KEPT_BYTES), 'latin1')
-  const text = bytes.toString()
-  const readable = Buffer.from(text).equals(bytes) ? text : bytes.toString('latin1')
+  // One that was cut may end within a letter, which is left out.
+  const text = isLong ? new StringDecoder().write(bytes) : bytes.toString()
+  const isText = Buffer.from(text).equals(bytes.subarray(0, Buffer.byteLength(text)))
+  const readable = isText ? text : bytes.toString('latin1')
   const escaped = readable.replace(
     // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not be shown
-    readable === text ? /[\0-\x1f\x7f\\]/g : /[^\x20-\x5b\x5d-\x7e]/g,
-    (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
+    isText ? /[\0-\x1f\x7f-\x9f\\\u2028\u2029]/g : /[^\x20-\x5b\x5d-\x7e]/g,
+    (character) => {
+      const code = character.charCodeAt(0).toString(16)
+      return code.length > 2 ? `\\u${code}` : `\\x${code.padStart(2, '0')}`
+    },
   )
   return isLong ? `${escaped}...` : escaped
 }

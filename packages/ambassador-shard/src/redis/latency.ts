@@ -1,4 +1,4 @@
-/** Buckets of which each is a fourth part of a power of two, from 1 us to some 70 s. */
+/** Buckets of which each is a fourth part of a power of two, from 1 us to some 270 s. */
 const BUCKETS = 112
 const WINDOW_MS = 30_000
 
@@ -44,14 +44,15 @@ export class Latency {
     this.#now = oldest
     this.#now.fill(0)
     if (age >= 2 * WINDOW_MS) this.#before.fill(0)
-    this.#begun = now
+    // At its end, however late that is noticed.
+    this.#begun = age < 2 * WINDOW_MS ? this.#begun + WINDOW_MS : now
   }
 }
 
 function bucketOf(ms: number): number {
-  const us = Math.max(1, Math.min(2 ** 30, Math.round(ms * 1000)))
+  const us = Math.max(1, Math.min(2 ** 30, Math.ceil(ms * 1000)))
   const exponent = 31 - Math.clz32(us)
-  const quarter = exponent < 2 ? 0 : (us >>> (exponent - 2)) & 3
+  const quarter = (exponent < 2 ? us << (2 - exponent) : us >>> (exponent - 2)) & 3
   return Math.min(BUCKETS - 1, exponent * 4 + quarter)
 }
 
