@@ -162,8 +162,9 @@ export class ShardConnection {
   /** Gives up what is overdue; called every now and then. */
   tick(now: number): void {
     const { connectTimeoutMs, timeoutMs } = this.#options.limits
-    if (this.#state === 'connecting') {
-      if (now - this.#opened > connectTimeoutMs) this.destroy(`no connection within ${connectTimeoutMs} ms`)
+    const isConnecting = this.#state === 'connecting'
+    if (isConnecting && now - this.#opened > connectTimeoutMs) {
+      this.destroy(`no connection within ${connectTimeoutMs} ms`)
       return
     }
     const overdue = now - timeoutMs
@@ -174,13 +175,14 @@ export class ShardConnection {
     for (let awaited: Awaited | undefined = first; awaited !== undefined; awaited = awaited.next) {
       if (awaited.since > overdue) break
       const { sink } = awaited
-      if (sink === NOBODY) continue
+      if (sink === NOBODY || sink === this.#greeting) continue
       // Its reply may still come, and must not be taken for that of the next one.
       awaited.sink = NOBODY
       lost += awaited.count
       sink.lost(awaited.count, reason)
     }
     this.#options.counts.timeouts += lost
+    if (isConnecting) return
     // It does not even answer others.
     if (now - Math.max(this.#heard, first.since) > 2 * timeoutMs)
       this.destroy(`silent for ${2 * timeoutMs} ms`)
