@@ -11,6 +11,7 @@ export class LocalAmbassador implements AsyncDisposable {
   readonly host = '127.0.0.1'
   readonly shards: readonly Redis[]
   readonly proxy: RedisProxy
+  readonly #stopped = new Set<Redis>()
 
   private constructor(shards: readonly Redis[], proxy: RedisProxy) {
     this.shards = shards
@@ -58,8 +59,16 @@ export class LocalAmbassador implements AsyncDisposable {
     }
   }
 
+  /** Ends a shard for good. */
+  async stop(index: number): Promise<void> {
+    const shard = this.shards[index]
+    if (shard === undefined || this.#stopped.has(shard)) return
+    this.#stopped.add(shard)
+    await shard[Symbol.asyncDispose]()
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.proxy[Symbol.asyncDispose]()
-    for (const shard of this.shards) await shard[Symbol.asyncDispose]()
+    await Promise.all(this.shards.map((_, index) => this.stop(index)))
   }
 }
