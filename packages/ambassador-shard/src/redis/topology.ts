@@ -87,11 +87,11 @@ export class Topology {
     // With nobody left there is nobody to place keys among.
     const chosen = live.length === 0 ? [...this.shards.keys()] : live
     const homes = chosen.flatMap((index) => this.shards[index] ?? [])
+    for (const shard of this.shards) shard.eject(!homes.includes(shard))
     if (homes.length === this.#homes.length && homes.every((shard, at) => shard === this.#homes[at]))
       return false
     this.#live = homes.length === this.shards.length ? this.ring : this.#ringOf(chosen)
     this.#homes = homes
-    for (const shard of this.shards) shard.eject(!homes.includes(shard))
     return true
   }
 }
