@@ -15,11 +15,12 @@ export interface PoolPlan {
   readonly settings: ShardSettings
   /** Where it is from, for people. */
   readonly source: string
+  /** Who is let in; those who are in stay. Everybody without. */
+  readonly users?: Users
 }
 
 export interface ServePoolOptions extends PoolPlan {
   readonly listen: ListenAddress
-  readonly users?: Users
   readonly limits?: Partial<ClientLimits>
   /** Clients at the same time. */
   readonly clients?: number
@@ -47,11 +48,17 @@ export interface ServedPool extends AsyncDisposable {
 export async function servePool(options: ServePoolOptions): Promise<ServedPool> {
   const shards = new ShardSet((shard, up, reason) => options.onShard?.(shard.name, up, reason))
   let plan: PoolPlan = options
-  const { listen, users, limits, clients, onClientClose } = options
+  const { listen, limits, clients, onClientClose } = options
+  const users: Users = {
+    get required() {
+      return plan.users?.required ?? false
+    },
+    check: (user, password) => plan.users?.check(user, password) ?? true,
+  }
   const proxy = await startRedisProxy({
     listen,
     topology: shards.build(plan.pool, plan.settings),
-    ...(users !== undefined && { users }),
+    users,
     ...(limits !== undefined && { limits }),
     ...(clients !== undefined && { clients }),
     ...(options.hotCacheMs !== undefined && { hotCacheMs: options.hotCacheMs }),
