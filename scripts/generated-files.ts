@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { commandTableMarkdown } from '@outrider/ambassador-shard'
 import { version } from '@outrider/core'
 import { catalogue, dockerfile, readme, schema } from '@outrider/core/render'
 import { containersOfWorkspace, inRoot } from './workspace.ts'
@@ -6,23 +7,33 @@ import { containersOfWorkspace, inRoot } from './workspace.ts'
 /** Every generated file by its path in the repository. */
 export async function generatedFiles(): Promise<Map<string, string>> {
   const containers = await containersOfWorkspace()
+  /** What is filled in between the markers of pages that are written by hand, by the name of the markers. */
+  const tables: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+    'README.md': { catalogue: catalogue(containers) },
+    'packages/ambassador-shard/NOTES.md': { commands: commandTableMarkdown() },
+  }
+  const page = (file: string) => filled(file, tables[file] ?? {})
   const files = new Map<string, string>()
   for (const container of containers) {
     const folder = `packages/${container.name}`
-    files.set(`${folder}/README.md`, readme(container, readFileSync(inRoot(folder, 'NOTES.md'), 'utf8')))
+    files.set(`${folder}/README.md`, readme(container, page(`${folder}/NOTES.md`)))
     files.set(`${folder}/schema.json`, schema(container))
     files.set(`docker/${container.name}.Dockerfile`, dockerfile(container, version))
   }
   files.set('packages/cli/src/containers.ts', containersModule(containers.map(({ name }) => name)))
-  files.set('README.md', withCatalogue(readFileSync(inRoot('README.md'), 'utf8'), catalogue(containers)))
+  for (const file of Object.keys(tables)) files.set(file, page(file))
   return files
 }
 
-/** The root README is written by hand around the catalogue. */
-function withCatalogue(page: string, table: string): string {
-  const marked = /(<!-- catalogue -->\n)[\s\S]*?(<!-- end of catalogue -->)/
-  if (!marked.test(page)) throw new Error('README.md has lost its catalogue markers')
-  return page.replace(marked, (_, begin: string, end: string) => `${begin}${table}\n${end}`)
+/** A page with its tables between `<!-- name -->` and `<!-- end of name -->`. */
+function filled(file: string, tables: Readonly<Record<string, string>>): string {
+  let page = readFileSync(inRoot(file), 'utf8')
+  for (const [name, table] of Object.entries(tables)) {
+    const marked = new RegExp(`(<!-- ${name} -->\\n)[\\s\\S]*?(<!-- end of ${name} -->)`)
+    if (!marked.test(page)) throw new Error(`${file} has lost its ${name} markers`)
+    page = page.replace(marked, (_, begin: string, end: string) => `${begin}${table.trimEnd()}\n${end}`)
+  }
+  return page
 }
 
 const containersModule = (

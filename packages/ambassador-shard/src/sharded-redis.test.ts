@@ -425,8 +425,8 @@ test('over TLS each shard is asked by its own name; a socket of this machine has
 })
 
 test('the example of the notes prints what it says', async () => {
-  const notes = await readFile(new URL('../NOTES-sharded-redis.md', import.meta.url), 'utf8')
-  const [, code = ''] = /```ts\n([\s\S]*?)```/.exec(notes) ?? []
+  const notes = await readFile(new URL('../NOTES.md', import.meta.url), 'utf8')
+  const [, code = ''] = /```ts\n(import \{ createShardedRedis[\s\S]*?)```/.exec(notes) ?? []
   const said = [...code.matchAll(/console\.log\(.*\) \/\/ (.*)/g)].map(([, text]) => text)
   expect(said).toHaveLength(2)
   await using one = await shard()
