@@ -204,6 +204,24 @@ describe('what asks every shard', () => {
     )
   })
 
+  test('is silent where no reply is wanted, and later replies are in their places', async () => {
+    await using world = await startWorld(await Promise.all(three({}).map(shardWith)))
+    using client = await rawClient(world.port)
+    const keys = [0, 1, 2].map((index) => world.keyOn(index))
+    client.send(
+      ...[['CLIENT', 'REPLY', 'SKIP'], ['MSET', ...keys.flatMap((key) => [key, 'a'])], ['DBSIZE']],
+      ...[
+        ['CLIENT', 'REPLY', 'OFF'],
+        ['DBSIZE'],
+        ['MGET', ...keys],
+        ['RANDOMKEY'],
+        ['CLIENT', 'REPLY', 'ON'],
+      ],
+      ['PING'],
+    )
+    expect(await client.next(3)).toEqual([':3\r\n', OK, '+PONG\r\n'])
+  })
+
   test('has the error of all when all refuse alike', async () => {
     await using world = await startWorld(
       await Promise.all(three({ FLUSHALL: '-ERR syntax error\r\n' }).map(shardWith)),

@@ -1,8 +1,9 @@
 import { encodeSimple } from '@outrider/resp'
 import { describe, expect, test } from 'vitest'
 import { CROSSSLOT } from './command-policy.ts'
-import { type StatefulShard, statefulShards } from './pinned-test-support.ts'
+import { StatefulShard, statefulShards } from './pinned-test-support.ts'
 import { type RawClient, rawClient, startWorld, topologyOf, until, type World } from './proxy-test-support.ts'
+import { Topology } from './topology.ts'
 
 const OK = '+OK\r\n'
 const QUEUED = '+QUEUED\r\n'
@@ -208,6 +209,27 @@ describe('a watched key', () => {
     expect(shard.engaged).toBe(0)
     for (const answer of late) answer()
     expect(await client.next(4)).toEqual([OK, OK, QUEUED, '*1\r\n$1\r\na\r\n'])
+  })
+
+  test('is asked behind what goes to its shard and others at once', async () => {
+    await using own = await start()
+    using client = await own.client()
+    const [shard, key] = [own.at(1), own.key(1)]
+    const { behaviour } = shard
+    const late: (() => void)[] = []
+    shard.behaviour = (args, socket) => {
+      if (args[0] !== 'MSET') return behaviour?.(args, socket)
+      late.push(() => socket.write(behaviour?.(args, socket) ?? ''))
+      return undefined
+    }
+    await client.ask('WATCH', key)
+    client.send(['MSET', own.key(0), 'a', key, 'b'], ['GET', key], ['UNWATCH'], ['GET', key])
+    await until(() => late.length === 1, 'the command')
+    using other = await own.client()
+    await other.ask('GET', own.key(0))
+    for (const answer of late) answer()
+    const value = '$1\r\nb\r\n'
+    expect(await client.next(4)).toEqual([OK, value, OK, value])
   })
 
   test('is not forgotten by a subscription that comes and goes', async () => {
@@ -490,6 +512,29 @@ describe.each([
 })
 
 describe('a subscriber', () => {
+  test('whose channels went to the gutter is closed when their shard is back, for nobody speaks there', async () => {
+    const shards = await statefulShards(1)
+    const [spare] = await statefulShards(1)
+    const [shard] = shards
+    if (shard === undefined || spare === undefined) throw new Error('no shards')
+    const { port } = shard
+    const { ring, shards: members } = topologyOf(shards)
+    await using world = await startWorld([...shards, spare], {
+      topology: new Topology(ring, members, { gutter: topologyOf([spare]) }),
+    })
+    await shard[Symbol.asyncDispose]()
+    await until(() => members[0]?.up === false, 'the shard to be down')
+    using client = await rawClient(world.port)
+    await client.ask('SUBSCRIBE', 'a')
+    expect(spare.engaged).toBe(1)
+    await using back = await new StatefulShard().listen(port)
+    await client.untilClosed()
+    using again = await rawClient(world.port)
+    await again.ask('SUBSCRIBE', 'a')
+    expect([back.engaged, spare.engaged]).toEqual([1, 0])
+    await world.proxy[Symbol.asyncDispose]()
+  })
+
   test('in RESP2 may only do what belongs to it, and PING is answered as a message', async () => {
     await using own = await start()
     using client = await own.client()
@@ -544,6 +589,7 @@ describe('a subscriber', () => {
     await other.ask('PUBLISH', 'a', 'm')
     expect(await client.next()).toEqual([message])
     expect(await client.ask('GET', 'a')).toMatch(/^-ERR Can't execute 'get'/)
+    expect(await client.ask('PUNSUBSCRIBE')).toBe(`*3\r\n${bulk('punsubscribe')}$-1\r\n:1\r\n`)
     expect(await client.ask('UNSUBSCRIBE')).toBe(`*3\r\n${bulk('unsubscribe')}${bulk('a')}:0\r\n`)
   })
 

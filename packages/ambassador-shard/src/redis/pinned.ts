@@ -160,7 +160,6 @@ export class Pinned {
         client.fail(`ERR ${command.title} without MULTI`)
         return true
       case 'unwatch':
-        if (transaction !== undefined && client.busyBefore) return false
         if (transaction === undefined) client.answer(OK)
         else transaction.unwatch(frame.now)
         return true

@@ -26,6 +26,8 @@ export class Topology {
   /** The ring in use, and the shards by its indexes. */
   #live: Ring
   #homes: readonly Shard[]
+  /** Those that were up when it was last settled. */
+  #up: readonly Shard[]
 
   constructor(ring: Ring, shards: readonly Shard[], { gutter, ringOf }: TopologyOptions = {}) {
     this.ring = ring
@@ -34,6 +36,7 @@ export class Topology {
     this.#ringOf = ringOf
     this.#live = ring
     this.#homes = shards
+    this.#up = shards
   }
 
   /** The shard of the key that stands in these bytes. */
@@ -82,6 +85,7 @@ export class Topology {
 
   /** Places the keys anew when shards have gone down or are back; gives whether any key moves. */
   settle(): boolean {
+    if (this.gutter !== undefined) return this.#hasTurned()
     if (this.#ringOf === undefined) return false
     const live = this.shards.flatMap((shard, index) => (shard.up ? [index] : []))
     // With nobody left there is nobody to place keys among.
@@ -93,6 +97,14 @@ export class Topology {
     this.#live = homes.length === this.shards.length ? this.ring : this.#ringOf(chosen)
     this.#homes = homes
     return true
+  }
+
+  /** Whether keys go to the gutter, or come back from it, that did not before. */
+  #hasTurned(): boolean {
+    const up = this.shards.filter((shard) => shard.up)
+    const isSame = up.length === this.#up.length && up.every((shard, at) => shard === this.#up[at])
+    this.#up = up
+    return !isSame
   }
 }
 
