@@ -186,9 +186,10 @@ export class Shards implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     const all = [...this.servers.values(), ...this.#ambassadors]
-    await Promise.all(all.map(({ container }) => container.stop()))
+    const ended = await Promise.allSettled(all.map(({ container }) => container.stop()))
     await this.network.stop()
     rmSync(this.directory, { recursive: true })
+    for (const one of ended) if (one.status === 'rejected') throw one.reason
   }
 }
 
