@@ -46,7 +46,11 @@ export async function bundle(entry: string, directory: string): Promise<Bundle> 
     platform: 'node',
     target: 'node24',
     banner: { js: BANNER },
-    alias: { 'iconv-lite': fileURLToPath(new URL('shims/iconv-lite.ts', import.meta.url)) },
+    // Tables of which a container uses a few lines.
+    alias: {
+      'iconv-lite': fileURLToPath(new URL('shims/iconv-lite.ts', import.meta.url)),
+      'mime-db': fileURLToPath(new URL('shims/mime-db.json', import.meta.url)),
+    },
     // For stack traces: only white space goes, since the rest would save a thirtieth and take names of functions with
     // it; and lines stay short, because an uncaught error prints the whole line that threw.
     minifyWhitespace: true,

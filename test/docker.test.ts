@@ -1,5 +1,7 @@
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -11,6 +13,7 @@ import { run } from '../docker/command.ts'
 import { sizeTable, tooLargeImages } from '../docker/images.ts'
 import { licenseDocument, packageFolder, packageLicense } from '../docker/licenses.ts'
 import { decode, encodingExists, getDecoder } from '../docker/shims/iconv-lite.ts'
+import { inRoot } from '../scripts/workspace.ts'
 
 describe('base images made from Debian packages', () => {
   const row = (...fields: string[]) => fields.join('|')
@@ -178,9 +181,21 @@ describe('a bundle with express', () => {
     expect((await post(Uint8Array.from(Buffer.from('{}')), 'utf-32')).status).toBe(415)
   })
 
-  test('contains no tables of iconv-lite', () => {
+  test('contains no tables of iconv-lite and mime-db', () => {
     expect(bundled.packages).toContain('node_modules/body-parser')
     expect(bundled.packages).not.toContain('node_modules/iconv-lite')
+    expect(bundled.packages).not.toContain('node_modules/mime-db')
+  })
+
+  test('knows the types that containers answer with', () => {
+    const types: Record<string, unknown> = JSON.parse(
+      readFileSync(inRoot('docker/shims/mime-db.json'), 'utf8'),
+    )
+    const known: Record<string, object> = createRequire(inRoot('package.json'))('mime-db')
+    for (const [type, facts] of Object.entries(types)) expect(known[type]).toMatchObject(facts as object)
+    expect(Object.keys(types)).toEqual(
+      expect.arrayContaining(['application/json', 'text/html', 'text/plain']),
+    )
   })
 
   test('has the licence of every package inside beside it', async () => {

@@ -242,7 +242,7 @@ describe('three shards with a replica each', () => {
     await shards.add('redis-4', DURABLE)
     ambassador.use(next)
     const event = await until('the change', async () =>
-      (await ambassador.log()).find(({ msg }) => msg === 'keys are placed anew'),
+      (await ambassador.log()).find(({ msg }) => msg === 'topology changed'),
     )
     for (const name of [...THREE, 'redis-4']) await written(100, name, loads, later)
     const during = await seenBy(loads)

@@ -32,6 +32,7 @@ import {
   explainText,
   type Fault,
   type FilePool,
+  isNoChange,
   isNutcracker,
   type PoolDescription,
   Pools,
@@ -552,8 +553,9 @@ export default defineContainer({
           await serve(next)
           for (const pool of next) {
             const old = before.find(({ name }) => name === pool.name)
-            if (old !== undefined)
-              log.info('keys are placed anew', { change: changeText(describeChange(old, pool)) })
+            const change = old && describeChange(old, pool)
+            if (change !== undefined && !isNoChange(change))
+              log.info('topology changed', { pool: pool.name, change: changeText(change) })
           }
         })
     } catch (error) {

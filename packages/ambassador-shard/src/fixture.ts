@@ -23,7 +23,7 @@ export const fixture: MakeFixture = async () => {
   return {
     env: {
       AMBASSADOR_SHARD_SERVERS: list(shards),
-      AMBASSADOR_SHARD_MAX_REPLIES: '16MiB',
+      AMBASSADOR_SHARD_MAX_REPLIES: '4MiB',
       AMBASSADOR_SHARD_HOT_KEYS: '0',
     },
     contradiction: {

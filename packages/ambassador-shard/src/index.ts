@@ -16,7 +16,7 @@ export { type PoolPlan, type ServedPool, type ServePoolOptions, servePool } from
 export type { FailurePolicy, ShardSettings } from './shard-set.ts'
 export type { HotKey, ServerStatus, ShardState, ShardStatus, Status } from './status.ts'
 export { statusSections } from './status-sections.ts'
-export { type Change, changeText, describeChange } from './topology-diff.ts'
+export { type Change, changeText, describeChange, isNoChange } from './topology-diff.ts'
 export { readTopology, serverList } from './topology-file.ts'
 export {
   type StatsMeta,

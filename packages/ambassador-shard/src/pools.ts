@@ -10,9 +10,17 @@ export class Pools implements AsyncDisposable {
   /**
    * Serves these pools from now on: those that are new begin, those that are known keep their clients, and those that
    * are gone end behind what they were asked. Where one cannot listen, nothing changes.
+   * @throws Error also for two that listen at the same address
    */
   async use(pools: readonly ServePoolOptions[]): Promise<void> {
-    const wanted = new Map(pools.map((options) => [identityOf(options), options]))
+    const wanted = new Map<string, ServePoolOptions>()
+    for (const options of pools) {
+      const identity = identityOf(options)
+      const other = wanted.get(identity)
+      if (other !== undefined)
+        throw new Error(`the pools ${other.pool.name} and ${options.pool.name} both listen at ${identity}`)
+      wanted.set(identity, options)
+    }
     const begun = new Map<string, ServedPool>()
     try {
       for (const [identity, options] of wanted) {
@@ -60,5 +68,6 @@ export class Pools implements AsyncDisposable {
   }
 }
 
-/** A pool that listens elsewhere is another one: its clients have to come anew anyway. */
-const identityOf = ({ pool, listen }: ServePoolOptions): string => JSON.stringify([pool.name, listen])
+/** A pool is where it listens: under another name its clients stay, and elsewhere they have to come anew anyway. */
+const identityOf = ({ listen }: ServePoolOptions): string =>
+  'path' in listen ? listen.path : `${listen.host}:${listen.port}`

@@ -84,6 +84,12 @@ function changed(rule: string, from: string, to: string): { rule: string; from: 
 /** Flows that are shown; a hundred shards have thousands. */
 const FLOWS_SHOWN = 20
 
+/** Whether the two topologies are the same. */
+export function isNoChange({ added, removed, moved, renamed, weights, rules, keys }: Change): boolean {
+  const lists = [added, removed, moved, renamed, weights, rules]
+  return lists.every(({ length }) => length === 0) && (keys === null || keys.moved === 0)
+}
+
 /** For people, lines without a line break at the end. */
 export function changeText(change: Change): string {
   const { keys } = change

@@ -72,6 +72,8 @@ export const TOO_MANY = encodeError('ERR max number of clients reached')
 /** A client, whose replies come in the order of its commands, whichever shards they are of. */
 export class ClientConnection implements SlotOwner, Session {
   readonly id: number
+  /** Kept, as a socket that is destroyed has none any more. */
+  readonly address: string
   protocol: Protocol = 2
   user: string | undefined
   name = ''
@@ -105,6 +107,7 @@ export class ClientConnection implements SlotOwner, Session {
   constructor(socket: Socket, id: number, host: ClientHost) {
     this.#socket = socket
     this.id = id
+    this.address = addressText(socket.remoteAddress, socket.remotePort)
     this.#host = host
     this.#outbox = new Outbox(socket)
     this.#reader = new CommandReader({ bulkBytes: host.limits.valueBytes })
@@ -121,11 +124,6 @@ export class ClientConnection implements SlotOwner, Session {
 
   get topology(): Topology {
     return this.#host.topology
-  }
-
-  get address(): string {
-    const { remoteAddress, remotePort } = this.#socket
-    return addressText(remoteAddress, remotePort)
   }
 
   /** Whether replies to earlier commands have not come. */
