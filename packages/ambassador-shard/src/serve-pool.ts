@@ -46,7 +46,12 @@ export interface ServedPool extends AsyncDisposable {
 
 /** Rejects with the system's error when it cannot listen. */
 export async function servePool(options: ServePoolOptions): Promise<ServedPool> {
-  const shards = new ShardSet((shard, up, reason) => options.onShard?.(shard.name, up, reason))
+  let settle = (): void => undefined
+  const shards = new ShardSet((shard, up, reason) => {
+    // Later, as this is told in the middle of what ends a connection, and those that wait for it go on.
+    setImmediate(() => settle())
+    options.onShard?.(shard.name, up, reason)
+  })
   let plan: PoolPlan = options
   const { listen, limits, clients, onClientClose } = options
   const users: Users = {
@@ -64,6 +69,7 @@ export async function servePool(options: ServePoolOptions): Promise<ServedPool> 
     ...(options.hotCacheMs !== undefined && { hotCacheMs: options.hotCacheMs }),
     ...(onClientClose !== undefined && { onClientClose }),
   })
+  settle = () => proxy.settle()
   const most = options.hotKeys ?? HOT_KEYS
   return {
     address: proxy.address,

@@ -43,6 +43,8 @@ export interface RedisProxy extends AsyncDisposable {
   readonly topology: Topology
   /** Places the keys of commands that come from now on elsewhere. Shards that are no longer in use are closed later. */
   useTopology(topology: Topology): void
+  /** Places the keys anew at once when a shard has gone down or is back, where that is wanted. */
+  settle(): void
   /** Accepts nobody and nothing more; resolves when all that was asked is answered. */
   drain(): Promise<void>
 }
@@ -128,6 +130,10 @@ class ShardProxy implements RedisProxy, ClientHost {
     this.#onPlacement()
   }
 
+  settle(): void {
+    if (this.topology.settle()) this.#onPlacement()
+  }
+
   sessions(): Iterable<Session> {
     return this.#clients
   }
@@ -199,7 +205,7 @@ class ShardProxy implements RedisProxy, ClientHost {
     const now = performance.now()
     for (const shard of this.topology.all) shard.tick(now)
     this.cache?.tick(this.topology.all, now)
-    if (this.topology.settle()) this.#onPlacement()
+    this.settle()
     if (now >= this.#lookAt) {
       this.#lookAt = now + LOOK_MS
       for (const client of [...this.#clients]) client.tick(now)
