@@ -38,7 +38,7 @@ export function statusSections({ pools }: { readonly pools: readonly Status[] })
       },
       {
         title: named('Hot keys'),
-        note: 'Estimated from a sample of the last 10 to 20 seconds.',
+        note: 'At least so often, estimated from a sample of the last 10 to 20 seconds.',
         head: ['Key', 'Shard', 'Requests/s'],
         rows: all
           .flatMap(({ name, hot }) => hot.map(({ key, perSecond }) => ({ key, name, perSecond })))

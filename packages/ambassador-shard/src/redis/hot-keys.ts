@@ -11,12 +11,14 @@ const WINDOW_MS = 10_000
 interface Counter {
   readonly key: string
   count: number
+  /** What of it may be that of others. */
+  readonly error: number
 }
 
 /**
  * The keys that are asked for most, by the Space-Saving sketch (Metwally, Agrawal and El Abbadi, 2005) over a sample:
- * as many counters as keys that are told apart; one that is new takes over the least, with its count. Counts are of the
- * last 10 to 20 seconds.
+ * as many counters as keys that are told apart; one that is new takes over the least, with its count. Told is what a key
+ * has at least, so that among keys that are all alike none is called hot. Counts are of the last 10 to 20 seconds.
  */
 export class HotKeys {
   readonly #counters = new Map<string, Counter>()
@@ -35,24 +37,24 @@ export class HotKeys {
       counter.count += 1
       return
     }
-    let count = 0
+    let error = 0
     if (this.#counters.size >= COUNTED) {
       let least: Counter | undefined
       for (const one of this.#counters.values())
         if (least === undefined || one.count < least.count) least = one
       if (least !== undefined) {
         this.#counters.delete(least.key)
-        count = least.count
+        error = least.count
       }
     }
-    this.#counters.set(key, { key, count: count + 1 })
+    this.#counters.set(key, { key, count: error + 1, error })
   }
 
   tick(now: number): void {
     if (now - this.#begun < WINDOW_MS) return
     this.#spanMs = now - this.#begun
     this.#begun = now
-    this.#before = new Map([...this.#counters.values()].map(({ key, count }) => [key, count]))
+    this.#before = new Map([...this.#counters.values()].map(({ key, count, error }) => [key, count - error]))
     this.#counters.clear()
   }
 
@@ -61,11 +63,12 @@ export class HotKeys {
     return this.hottest(most, now).map(({ bytes, perSecond }) => ({ key: shown(bytes), perSecond }))
   }
 
-  /** The hottest first, with how often they were asked for in a second; their bytes as latin1. */
+  /** The hottest first, with how often they were asked for in a second at least; their bytes as latin1. */
   hottest(most: number, now: number): { readonly bytes: string; readonly perSecond: number }[] {
     const seconds = (this.#spanMs + now - this.#begun) / 1000
     const counts = new Map(this.#before)
-    for (const { key, count } of this.#counters.values()) counts.set(key, (counts.get(key) ?? 0) + count)
+    for (const { key, count, error } of this.#counters.values())
+      counts.set(key, (counts.get(key) ?? 0) + count - error)
     return [...counts]
       .sort(([, a], [, b]) => b - a)
       .slice(0, most)
