@@ -52,10 +52,23 @@ export class Outbox {
         return
       }
     }
-    this.#page ??= Page.take()
-    bytes.copy(this.#page.memory, this.#length, start, end)
+    const page = this.#pageFor(this.#length + size)
+    bytes.copy(page.memory, this.#length, start, end)
     this.#length += size
     this.#await()
+  }
+
+  /** The page, in which there is room for so many bytes in all. */
+  #pageFor(bytes: number): Page {
+    const page = this.#page
+    if (page !== undefined && bytes <= page.memory.length) return page
+    const taken = Page.take(bytes)
+    if (page !== undefined) {
+      page.memory.copy(taken.memory, 0, 0, this.#length)
+      page.release()
+    }
+    this.#page = taken
+    return taken
   }
 
   /** Takes bytes over, which nobody may change any more. */
@@ -66,14 +79,6 @@ export class Outbox {
     }
     this.#flushPage()
     this.#socket.write(bytes)
-  }
-
-  /** Latin-1, shorter than half a page. */
-  text(text: string): void {
-    if (text.length > PAGE_BYTES - this.#length) this.#flushPage()
-    this.#page ??= Page.take()
-    this.#length += this.#page.memory.write(text, this.#length, 'latin1')
-    this.#await()
   }
 
   /** Flushes at the end of a turn; gives false where it is worth waiting one more. */
