@@ -159,6 +159,15 @@ export class ShardConnection {
     this.#lose()
   }
 
+  /** What a server says, which clients are told of, without what it repeats of its greeting. */
+  #hide(said: string): string {
+    const { password = '' } = this.#options.address
+    const [told = ''] = said.split(', with args beginning with', 1)
+    // It was read as latin1.
+    const secret = Buffer.from(password).toString('latin1')
+    return secret === '' ? told : told.replaceAll(secret, '***')
+  }
+
   /** Gives up what is overdue; called every now and then. */
   tick(now: number): void {
     const { connectTimeoutMs, timeoutMs } = this.#options.limits
@@ -218,7 +227,7 @@ export class ShardConnection {
       const text = bytes.toString('latin1', start, Math.min(end, start + 200))
       const refusal = /^-([^\r\n]*)/.exec(text) ?? /\r\n-([^\r\n]*)\r\n$/.exec(text)
       if (refusal !== null) {
-        this.destroy(refusal[1] ?? '')
+        this.destroy(this.#hide(refusal[1] ?? ''))
         return
       }
       if (this.#first?.sink === this.#greeting) return
@@ -272,7 +281,9 @@ export class ShardConnection {
       const first = this.#first
       const unasked = this.owner?.unasked
       if (scanner.fault !== '' || (first === undefined && unasked === undefined)) {
-        this.destroy(scanner.fault === '' ? 'it answered what nobody asked' : `malformed: ${scanner.fault}`)
+        this.destroy(
+          scanner.fault === '' ? 'it answered what nobody asked' : `malformed: ${this.#hide(scanner.fault)}`,
+        )
         return
       }
       if (first === undefined) {

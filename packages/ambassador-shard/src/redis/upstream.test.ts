@@ -195,6 +195,21 @@ describe('a server that breaks', () => {
     },
   )
 
+  test('that repeats its greeting in an error tells nobody the password', async () => {
+    const said = [
+      "-ERR unknown command 'AUTH', with args beginning with: 'user' 's3cret'\r\n",
+      '-ERR s3cret is wrong\r\n',
+      's3cret\r\n',
+    ]
+    for (const answered of said) {
+      await using at = await scene({}, () => answered, { username: 'user', password: 's3cret' })
+      expect(await answer(at.upstream, 'GET', 'key')).toMatch(
+        /^lost: (ERR unknown command 'AUTH'|ERR \*\*\* is wrong|malformed: .*)$/,
+      )
+      expect(JSON.stringify([at.upstream.reason, at.states])).not.toContain('s3cret')
+    }
+  })
+
   test('by errors of another kind is never down', async () => {
     await using at = await scene({ countErrors: true, failureLimit: 1 }, ([name]) =>
       name === 'PING' ? '+PONG\r\n' : encodeError('WRONGTYPE Operation against a key'),
