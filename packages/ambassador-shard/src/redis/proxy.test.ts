@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { encodeCommand, encodeSimple } from '@outrider/resp'
 import fc from 'fast-check'
@@ -183,6 +185,17 @@ describe('commands of all shards', () => {
     expect(await client.ask('SCAN', 'x')).toBe('-ERR invalid cursor\r\n')
   })
 
+  test('SCAN is an error where a cursor cannot be read', async () => {
+    for (const cursor of ['abc', '', '-1', '1e3', '0x1']) {
+      const shard = await tinyShard((args) =>
+        args[0] === 'SCAN' ? `*2\r\n$${cursor.length}\r\n${cursor}\r\n*0\r\n` : '+PONG\r\n',
+      )
+      await using world = await startWorld([shard])
+      using client = await rawClient(world.port)
+      expect(await client.ask('SCAN', '0')).toMatch(/^-ERR shard redis-1 .*: its answer cannot be read\r\n$/)
+    }
+  })
+
   test('FLUSHALL and DBSIZE reach every one, and KEYS names what all have', async () => {
     await using world = await startWorld(await three())
     using client = await rawClient(world.port)
@@ -297,6 +310,20 @@ describe('a client', () => {
     )
     expect(await client.ask('PING')).toBe('+PONG\r\n')
     expect(await client.ask('GET')).toBe("-ERR wrong number of arguments for 'get' command\r\n")
+  })
+
+  test('that is one too many is told so, and let go of whatever it does', async () => {
+    await using world = await startWorld([await tinyShard()], { clients: 1 })
+    using first = await rawClient(world.port)
+    expect(await first.ask('PING')).toBe('+PONG\r\n')
+    // Its own side stays open.
+    const second = connect({ port: world.port, host: '127.0.0.1', allowHalfOpen: true })
+    const said = once(second, 'data')
+    second.on('error', () => undefined)
+    expect(String((await said)[0])).toBe('-ERR max number of clients reached\r\n')
+    const writing = setInterval(() => second.write('PING\r\n'), 5)
+    await until(() => second.destroyed, 'the end of the connection')
+    clearInterval(writing)
   })
 
   test('that does not read is read no further, and dropped at the limit, while others are served', async () => {

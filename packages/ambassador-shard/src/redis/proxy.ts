@@ -194,7 +194,8 @@ class ShardProxy implements RedisProxy, ClientHost {
     if (this.#clients.size >= this.#most) {
       this.clientErrors += 1
       socket.on('error', () => undefined)
-      socket.end(TOO_MANY)
+      // Or it would go on for as long as the client likes.
+      socket.end(TOO_MANY, () => socket.destroy())
       return
     }
     this.#clients.add(new ClientConnection(socket, this.#nextId, this))

@@ -38,9 +38,10 @@ function answer(part: Part | undefined, index: number, count: number): Buffer {
   const { bytes, shard } = part
   const [from, to, listFrom, listTo] = elements(bytes, 0, bytes.length) ?? []
   const cursor = from === undefined || to === undefined ? undefined : readReply(bytes, from, to)
-  if (cursor?.type !== 'bulk' || listFrom === undefined)
+  const text = cursor?.type === 'bulk' ? cursor.bytes.toString('latin1') : ''
+  if (!/^\d{1,20}$/.test(text) || listFrom === undefined)
     return encodeError(shard.fault('its answer cannot be read'))
-  const own = BigInt(cursor.bytes.toString('latin1'))
+  const own = BigInt(text)
   const next = own === 0n ? (index + 1 < count ? BigInt(index + 1) : 0n) : own * BigInt(count) + BigInt(index)
   return Buffer.concat([encodeArrayHeader(2), encodeBulk(String(next)), bytes.subarray(listFrom, listTo)])
 }
