@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { CommandReader, encodeError, encodeSimple, type Protocol } from '@outrider/resp'
+import { Backlog } from './backlog.ts'
 import { clientLine } from './client-line.ts'
 import { type Command, commandOf, hasArity, isForeign, lookup, unknownFault } from './command.ts'
 import { KeyList, keysOf } from './command-keys.ts'
@@ -89,9 +90,8 @@ export class ClientConnection implements SlotOwner, Session {
   readonly #connected = performance.now()
   /** When bytes have come last. */
   #heard = this.#connected
-  /** Bytes that have not been used: pieces as they came, until so many are there as are known to be needed. */
-  #rest: Buffer[] = []
-  #restBytes = 0
+  /** Bytes that have not been used. */
+  readonly #rest = new Backlog()
   #first: Slot | undefined
   #last: Slot | undefined
   #slots = 0
@@ -167,7 +167,7 @@ export class ClientConnection implements SlotOwner, Session {
       ...{ id, name, user, protocol, libName, libVersion, address, subscriptions, monitors, queued },
       localAddress: addressText(localAddress, localPort),
       ...{ ageMs: now - this.#connected, idleMs: now - this.#heard },
-      ...{ unread: this.#restBytes, unsent: this.#outbox.waitingBytes, lastCommand: this.#lastCommand },
+      ...{ unread: this.#rest.length, unsent: this.#outbox.waitingBytes, lastCommand: this.#lastCommand },
     })
   }
 
@@ -207,38 +207,28 @@ export class ClientConnection implements SlotOwner, Session {
 
   #onData(bytes: Buffer): void {
     if (this.#ending || this.#closed) return
-    if (this.#restBytes === 0 && !this.#stopped) {
-      this.#use(bytes)
+    if (this.#rest.length === 0 && !this.#stopped) {
+      this.#rest.take(bytes)
+      this.#useRest()
       return
     }
-    this.#rest.push(bytes)
-    this.#restBytes += bytes.length
+    this.#rest.add(bytes, this.#reader.wanted)
     if (this.#stopped) {
       // It is read as long as possible, because only then it shows that a client has left.
-      if (this.#restBytes > this.#host.limits.pendingBytes) this.#pause()
+      if (this.#rest.length > this.#host.limits.pendingBytes) this.#pause()
       return
     }
-    // Copying all of a large argument for each piece of it would cost its square.
-    if (this.#restBytes >= this.#reader.wanted) this.#useRest()
-  }
-
-  #useRest(): void {
-    const [first = Buffer.alloc(0)] = this.#rest
-    const whole = this.#rest.length === 1 ? first : Buffer.concat(this.#rest, this.#restBytes)
-    this.#rest = []
-    this.#restBytes = 0
-    this.#use(whole)
+    if (this.#rest.length >= this.#reader.wanted) this.#useRest()
   }
 
   /** Uses up what has come, as far as it may. */
-  #use(bytes: Buffer): void {
-    const used = this.#read(bytes)
-    if (this.#closed || this.#ending) return
-    if (used < bytes.length) {
-      // The memory it came in may be much larger, and is gone with it.
-      this.#rest = [used === 0 ? bytes : Buffer.from(bytes.subarray(used))]
-      this.#restBytes = bytes.length - used
+  #useRest(): void {
+    const used = this.#read(this.#rest.bytes)
+    if (this.#closed || this.#ending) {
+      this.#rest.clear()
+      return
     }
+    this.#rest.use(used)
     if (this.#isFull()) {
       this.#stopped = true
       this.#pause()
@@ -285,7 +275,7 @@ export class ClientConnection implements SlotOwner, Session {
     if (this.#waiting && this.#first !== undefined) return
     this.#stopped = false
     this.#waiting = false
-    if (this.#restBytes > 0) this.#useRest()
+    if (this.#rest.length > 0) this.#useRest()
     if (this.#stopped || this.#closed) return
     if (this.#ended) {
       this.drain()
@@ -691,8 +681,7 @@ export class ClientConnection implements SlotOwner, Session {
   #onClose(reason: string, isError: boolean): void {
     if (this.#closed) return
     this.#closed = true
-    this.#rest = []
-    this.#restBytes = 0
+    this.#rest.clear()
     this.#pinned.leave(reason)
     this.#host.onClose(this, reason, isError)
   }
