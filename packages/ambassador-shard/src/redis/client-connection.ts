@@ -239,6 +239,8 @@ export class ClientConnection implements SlotOwner, Session {
   #stopped = false
   /** Whether something that is not among the replies is awaited before the next command. */
   #holding = false
+  /** Whether a shard that has not answered takes its commands slower than they come. */
+  #crowds = false
 
   /** Takes no further command before `release`. */
   hold(): void {
@@ -254,6 +256,7 @@ export class ClientConnection implements SlotOwner, Session {
   #isFull(): boolean {
     const { pendingBytes, pendingReplies } = this.#host.limits
     return (
+      this.#crowds ||
       this.#slots >= pendingReplies ||
       this.#heldBytes > pendingBytes ||
       this.#outbox.waitingBytes > pendingBytes
@@ -381,6 +384,7 @@ export class ClientConnection implements SlotOwner, Session {
     }
     slot.count += count
     connection.send(slot, bytes, start, end, count, now)
+    this.crowd(connection)
   }
 
   // --- commands that are not just passed
@@ -504,13 +508,28 @@ export class ClientConnection implements SlotOwner, Session {
     slot.count = 1
     this.append(slot)
     connection.send(slot, bytes, start, end, 1, now)
+    this.crowd(connection)
   }
 
   /** Sends one command, and gives its reply to a sink of its own. */
   send(shard: Shard, command: Command, sink: ReplySink, bytes: Buffer, now: number): void {
     const connection = this.connectionFor(shard, command)
-    if (connection === undefined) sink.lost(1, shard.reason)
-    else connection.send(sink, bytes, 0, bytes.length, 1, now)
+    if (connection === undefined) {
+      sink.lost(1, shard.reason)
+      return
+    }
+    connection.send(sink, bytes, 0, bytes.length, 1, now)
+    this.crowd(connection)
+  }
+
+  /** What was sent may be more than the shard takes: then the client waits, or its commands would fill the memory. */
+  crowd(connection: ShardConnection): void {
+    if (this.#crowds || connection.waitingBytes <= this.#host.limits.pendingBytes) return
+    this.#crowds = true
+    connection.whenDrained(() => {
+      this.#crowds = false
+      this.#resume()
+    })
   }
 
   /** The connection for one command; undefined while its server is down. */
@@ -651,6 +670,8 @@ export class ClientConnection implements SlotOwner, Session {
       else slot.release()
     }
     this.#outbox.expects = slot !== undefined
+    // Whatever is left there is given up.
+    if (slot === undefined) this.#crowds = false
     if (slot === undefined && this.#ending) this.#close()
     else if (this.#stopped) this.#resume()
   }

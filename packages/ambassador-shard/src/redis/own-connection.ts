@@ -63,6 +63,7 @@ export class OwnConnection {
     slot.count = 1
     shard.counts.requests += 1
     connection.send(slot, bytes, start, end, 1, now)
+    client.crowd(connection)
   }
 
   /** Sends what the client has not asked for. */

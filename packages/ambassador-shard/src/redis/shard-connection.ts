@@ -72,6 +72,8 @@ export class ShardConnection {
   /** Replies that are awaited. */
   #awaited = 0
   #push: Buffer[] | undefined
+  /** Who goes on when it takes more. */
+  #crowd: (() => void)[] = []
   #reason = ''
 
   constructor(options: ShardConnectionOptions) {
@@ -114,6 +116,11 @@ export class ShardConnection {
     this.#outbox.bytes(bytes, start, end)
     this.#options.counts.requestBytes += end - start
     this.#await(sink, count, now)
+  }
+
+  /** Calls once when nothing waits to be sent any more, but not when the connection ends before. */
+  whenDrained(goOn: () => void): void {
+    this.#crowd.push(goOn)
   }
 
   /** Sends a part of a command; behind its last one comes `expect`. */
@@ -249,6 +256,9 @@ export class ShardConnection {
       this.destroy('the shard has closed the connection')
     })
     socket.on('close', () => this.#lose())
+    socket.on('drain', () => {
+      for (const goOn of this.#crowd.splice(0)) goOn()
+    })
     // Whoever waits for a key or for messages would not notice that a host is gone.
     socket.setKeepAlive(true, KEEP_ALIVE_MS)
   }
@@ -342,6 +352,7 @@ export class ShardConnection {
     if (this.#state === 'closed') return
     this.#state = 'closed'
     const reason = this.#reason === '' ? 'the connection was closed' : this.#reason
+    this.#crowd = []
     this.#options.onClose(this, reason)
     for (let first = this.#first; first !== undefined; first = this.#first) {
       const { sink, count } = first

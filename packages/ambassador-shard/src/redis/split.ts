@@ -45,6 +45,7 @@ export function split(
     }
     send(connection, frame, keys, fragment.places, command.keys.step)
     connection.expect(fragment, 1, now)
+    client.crowd(connection)
   }
   client.onFragments(fragments.size)
 }

@@ -1,0 +1,67 @@
+import { encodeCommand } from '@outrider/resp'
+import { describe, expect, test } from 'vitest'
+import { type RawClient, rawClient, startWorld, type TinyShard, tinyShard, until } from './proxy-test-support.ts'
+
+const MIB = 1024 * 1024
+const LARGE = 'x'.repeat(MIB)
+
+/** Sends until the ambassador has taken nothing more for a while, or all is gone. */
+async function push(client: RawClient, command: Buffer, times: number): Promise<void> {
+  const { socket } = client
+  let left = times
+  let taken = -1
+  const timer = setInterval(() => {
+    while (left > 0 && socket.writableLength < MIB) {
+      socket.write(command)
+      left -= 1
+    }
+  }, 1)
+  let quiet = 0
+  await until(() => {
+    const now = socket.bytesWritten - socket.writableLength
+    quiet = now === taken ? quiet + 1 : 0
+    taken = now
+    return quiet > 100 || (left === 0 && socket.writableLength === 0)
+  }, 'the end of what is taken')
+  clearInterval(timer)
+}
+
+describe('a shard that does not read', () => {
+  /** It takes nothing behind the first SET. */
+  async function deaf(): Promise<TinyShard> {
+    const shard = await tinyShard()
+    shard.behaviour = (args, socket) => {
+      if (args[0] === 'SET') socket.pause()
+      return shard.answer(args)
+    }
+    return shard
+  }
+
+  test('pauses who writes to it, instead of filling the memory', async () => {
+    const shard = await deaf()
+    await using world = await startWorld([shard])
+    using client = await rawClient(world.port)
+    await push(client, encodeCommand(['SET', 'key', LARGE]), 64)
+    const waiting = world.proxy.topology.shards[0]?.primary.waitingBytes ?? 0
+    expect(waiting).toBeLessThan(4 * MIB)
+    for (const socket of shard.sockets) socket.resume()
+    shard.behaviour = undefined
+    const replies = await client.next(2)
+    expect(replies).toEqual(['+OK\r\n', '+OK\r\n'])
+  })
+
+  test('is written to again as soon as it reads, and every command is answered', async () => {
+    const shard = await deaf()
+    await using world = await startWorld([shard])
+    using client = await rawClient(world.port)
+    const count = 40
+    client.socket.write(
+      Buffer.concat(Array.from({ length: count }, () => encodeCommand(['SET', 'key', LARGE]))),
+    )
+    await until(() => (world.proxy.topology.shards[0]?.primary.waitingBytes ?? 0) > MIB, 'what waits')
+    for (const socket of shard.sockets) socket.resume()
+    shard.behaviour = undefined
+    expect(await client.next(count)).toEqual(new Array<string>(count).fill('+OK\r\n'))
+    expect(await client.ask('GET', 'key')).toHaveLength(LARGE.length + 12)
+  })
+})
