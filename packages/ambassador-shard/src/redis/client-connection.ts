@@ -703,6 +703,8 @@ export class ClientConnection implements SlotOwner, Session {
     if (this.#closed) return
     this.#closed = true
     this.#rest.clear()
+    // What it awaits goes nowhere, and must not be gathered until its turn has come.
+    for (let slot = this.#first; slot !== undefined; slot = slot.next) slot.release()
     this.#pinned.leave(reason)
     this.#host.onClose(this, reason, isError)
   }

@@ -1,9 +1,10 @@
-import { encodeCommand } from '@outrider/resp'
+import { encodeBulk, encodeCommand, encodeSimple } from '@outrider/resp'
 import { describe, expect, test } from 'vitest'
 import { type RawClient, rawClient, startWorld, type TinyShard, tinyShard, until } from './proxy-test-support.ts'
 
 const MIB = 1024 * 1024
 const LARGE = 'x'.repeat(MIB)
+const PONG = encodeSimple('PONG')
 
 /** Sends until the ambassador has taken nothing more for a while, or all is gone. */
 async function push(client: RawClient, command: Buffer, times: number): Promise<void> {
@@ -64,4 +65,21 @@ describe('a shard that does not read', () => {
     expect(await client.next(count)).toEqual(new Array<string>(count).fill('+OK\r\n'))
     expect(await client.ask('GET', 'key')).toHaveLength(LARGE.length + 12)
   })
+})
+
+test('replies for a client that was dropped are not gathered any more', async () => {
+  const reply = encodeBulk(LARGE)
+  const silent = await tinyShard((args) => (args[0] === 'PING' ? PONG : undefined))
+  const large = await tinyShard((args) => (args[0] === 'PING' ? PONG : reply))
+  await using world = await startWorld([silent, large], { limits: { replyBytes: 8 * MIB } })
+  using client = await rawClient(world.port)
+  const before = process.memoryUsage().arrayBuffers
+  client.send(
+    ['GET', world.keyOn(0)],
+    ...Array.from({ length: 200 }, (): string[] => ['GET', world.keyOn(1)]),
+  )
+  await until(() => world.closed.length === 1, 'its end')
+  await until(() => world.proxy.topology.shards[1]?.inFlight === 0, 'all replies')
+  expect(world.closed).toEqual(['it waits for too many replies'])
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(100 * MIB)
 })
