@@ -67,6 +67,19 @@ describe('a transaction', () => {
     expect(commandsOf(own.at(2))).toEqual([...['MULTI', 'ECHO x', `SET ${own.key(2)} a`, 'EXEC']])
   })
 
+  test('may hold much without a key, and is refused where it is too much', async () => {
+    await using own = await start()
+    using client = await own.client()
+    const words = Array.from({ length: 5_000 }, (_, at) => `word ${at}`)
+    client.send(['MULTI'], ...words.map((word) => ['ECHO', word]), ['SET', own.key(1), 'a'], ['EXEC'])
+    await client.next(words.length + 3)
+    expect(commandsOf(own.at(1)).slice(1, -2)).toEqual(words.map((word) => `ECHO ${word}`))
+    const large = Buffer.alloc(30_000_000, 'x')
+    client.send(['MULTI'], ['ECHO', large], ['ECHO', large], ['ECHO', large], ['EXEC'])
+    const replies = [OK, QUEUED, QUEUED, '-ERR the transaction is too large\r\n', ABORTED]
+    expect(await client.next(5)).toEqual(replies)
+  })
+
   test('that is discarded does nothing, and its connection serves the next one', async () => {
     await using own = await start()
     using client = await own.client()

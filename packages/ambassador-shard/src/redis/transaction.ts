@@ -1,4 +1,5 @@
 import { encodeCommand, encodeNullArray, encodeSimple, type Protocol } from '@outrider/resp'
+import { Backlog } from './backlog.ts'
 import { type ClientConnection, type ClientHost, type Frame, QUEUED } from './client-connection.ts'
 import { arityFault, type Command, hasArity, unknownFault } from './command.ts'
 import { KeyList, keysOf } from './command-keys.ts'
@@ -30,8 +31,9 @@ export class Transaction {
   #stale = false
   #watches = false
   /** Commands queued before the shard of the transaction is known. */
-  #early: Buffer[] = []
-  #earlyBytes = 0
+  readonly #early = new Backlog()
+  /** Where each of them ends. */
+  #earlyEnds: number[] = []
   /** Whether the shard was told of MULTI. */
   #begun = false
   #queued = 0
@@ -178,9 +180,13 @@ export class Transaction {
     if (this.#begun) return
     this.#begun = true
     own.tell(MULTI, now)
-    for (const bytes of this.#early) own.tell(bytes, now)
-    this.#early = []
-    this.#earlyBytes = 0
+    let at = 0
+    for (const end of this.#earlyEnds) {
+      own.tell(this.#early.bytes.subarray(at, end), now)
+      at = end
+    }
+    this.#early.clear()
+    this.#earlyEnds = []
   }
 
   /** Queues what has no key: on its connection, or here until there is one. */
@@ -190,9 +196,10 @@ export class Transaction {
       return true
     }
     const { bytes, start, end } = frame
-    this.#earlyBytes += end - start
-    if (this.#earlyBytes > EARLY_MOST_BYTES) return this.#refuse('ERR the transaction is too large')
-    this.#early.push(Buffer.from(bytes.subarray(start, end)))
+    if (this.#early.length + end - start > EARLY_MOST_BYTES)
+      return this.#refuse('ERR the transaction is too large')
+    this.#early.add(bytes.subarray(start, end), -1)
+    this.#earlyEnds.push(this.#early.length)
     this.#queued += 1
     this.#client.answer(QUEUED)
     return true
