@@ -277,6 +277,10 @@ export class ShardConnection {
     let trouble = ''
     while (at < length) {
       const next = scanner.scan(bytes, at, length)
+      if (scanner.fault !== '') {
+        this.destroy(`malformed: ${this.#hide(scanner.fault)}`)
+        return
+      }
       if (scanner.push && this.#state !== 'closed') {
         if (ended > 0) {
           this.#give(bytes, from, at, ended, now)
@@ -290,10 +294,8 @@ export class ShardConnection {
       }
       const first = this.#first
       const unasked = this.owner?.unasked
-      if (scanner.fault !== '' || (first === undefined && unasked === undefined)) {
-        this.destroy(
-          scanner.fault === '' ? 'it answered what nobody asked' : `malformed: ${this.#hide(scanner.fault)}`,
-        )
+      if (first === undefined && unasked === undefined) {
+        this.destroy('it answered what nobody asked')
         return
       }
       if (first === undefined) {

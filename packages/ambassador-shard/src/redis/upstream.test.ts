@@ -393,3 +393,13 @@ describe('connections', () => {
     expect(at.upstream.latency.count).toBe(1)
   })
 })
+
+test('a push that is malformed ends the connection, and nothing of it is kept', async () => {
+  await using at = await scene({}, ([name], socket) => {
+    if (name === 'GET') socket.write('>1\r\nQ\r\n')
+    return name === 'HELLO' ? '%0\r\n' : name === 'PING' ? '+PONG\r\n' : undefined
+  })
+  const kept = ask(at.upstream.shared(3), 'GET', 'key')
+  await until(() => kept.replies.length > 0, 'its end')
+  expect(kept.replies).toEqual(['lost: malformed: "Q" begins no reply'])
+})
