@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { encodeBulk, encodeSimple } from '@outrider/resp'
 import { describe, expect, test } from 'vitest'
 import { rawClient, startWorld, type TinyShard, tinyShard, type World } from './proxy-test-support.ts'
@@ -115,6 +116,17 @@ describe('what clients begin with', () => {
         expect(await client.ask(...command.split(' '))).toBe(':7\r\n')
     },
   )
+
+  test('COMMAND is asked of another shard when one does not answer in time, which is not blamed for it', async () => {
+    const silent = await tinyShard(([name]) => (name === 'PING' ? '+PONG\r\n' : undefined))
+    await using world = await startWorld([silent, await shardWith({ COMMAND: ':7\r\n' })], { timeoutMs: 100 })
+    using client = await rawClient(world.port)
+    const failures = () => world.proxy.topology.shards.map(({ counts }) => counts.failures)
+    // What was heard last must be longer ago.
+    await delay(200)
+    expect(await client.ask('COMMAND')).toBe(':7\r\n')
+    expect(failures()).toEqual([1, 0])
+  })
 
   test('COMMAND gets the error that the first shard answers', async () => {
     const refusal = '-ERR The command has no key arguments\r\n'
