@@ -5,10 +5,20 @@ import { encodeCommand, encodeSimple } from '@outrider/resp'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { CROSSSLOT } from './command-policy.ts'
+import { startRedisProxy } from './proxy.ts'
 import { rawClient, startWorld, type TinyShard, tinyShard, topologyOf, until } from './proxy-test-support.ts'
 
 const three = (): Promise<TinyShard[]> => Promise.all([tinyShard(), tinyShard(), tinyShard()])
 const OK = '+OK\r\n'
+
+test('an ambassador that cannot listen says so, and leaves its shards alone', async () => {
+  await using shard = await tinyShard()
+  await using other = await tinyShard()
+  const listen = { host: '127.0.0.1', port: other.port }
+  await expect(startRedisProxy({ listen, topology: topologyOf([shard]) })).rejects.toThrow('EADDRINUSE')
+  await delay(200)
+  expect(shard.accepted).toBe(0)
+})
 
 describe('commands with one key', () => {
   test('go to the shard of the key, as they came, and the reply comes back as it was', async () => {

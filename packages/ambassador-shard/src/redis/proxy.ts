@@ -81,7 +81,7 @@ class ShardProxy implements RedisProxy, ClientHost {
   readonly #retired = new Map<Shard, number>()
   #nextId = 1
   #lookAt = 0
-  readonly #timer: NodeJS.Timeout
+  #timer: NodeJS.Timeout | undefined
   #gone: Promise<void> | undefined
   readonly #waiting: (() => void)[] = []
 
@@ -96,12 +96,12 @@ class ShardProxy implements RedisProxy, ClientHost {
     this.#server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) =>
       this.#accept(socket),
     )
-    this.#timer = setInterval(() => this.#tick(), TICK_MS).unref()
   }
 
   async listen(): Promise<void> {
     this.address = await listen(this.#server, this.#options.listen)
     this.#server.on('error', () => undefined)
+    this.#timer = setInterval(() => this.#tick(), TICK_MS).unref()
     for (const shard of this.topology.all) shard.warm()
   }
 
