@@ -568,15 +568,11 @@ export class ClientConnection implements SlotOwner, Session {
     const texts: Buffer[] = []
     for (let at = 0; at < args.argc; at += 1)
       texts.push(Buffer.from(bytes.subarray(start + args.argStart(at), start + args.argEnd(at))))
-    const muted = this.replies
     const { reply, behind } = answerLocally(command, texts, this, this.#host)
     this.#reader.authenticated = this.user !== undefined
-    if (muted === 'on' && reply.length > 0) this.answer(reply)
-    else if (muted === 'skip' && this.replies === 'skip' && command.name !== 'client|reply')
-      this.replies = 'on'
-    else if (command.name === 'client|reply' && reply.length > 0) this.answer(reply)
     if (behind === 'reset') this.#reset()
-    else if (behind === 'close') this.drain()
+    if (reply.length > 0) this.answer(reply)
+    if (behind === 'close') this.drain()
     return true
   }
 

@@ -234,6 +234,19 @@ describe('what asks every shard', () => {
     expect(await client.next(3)).toEqual([':3\r\n', OK, '+PONG\r\n'])
   })
 
+  test('skips nothing more where no reply is wanted at all, until RESET, which is answered', async () => {
+    await using world = await startWorld([await tinyShard(), await tinyShard()])
+    using client = await rawClient(world.port)
+    client.send(
+      ...[
+        ['CLIENT', 'REPLY', 'OFF'],
+        ['CLIENT', 'REPLY', 'SKIP'],
+      ],
+      ...[['SET', world.keyOn(0), 'a'], ['PING', 'b'], ['DBSIZE'], ['RESET'], ['PING']],
+    )
+    expect(await client.next(2)).toEqual(['+RESET\r\n', '+PONG\r\n'])
+  })
+
   test('has the error of all when all refuse alike', async () => {
     await using world = await startWorld(
       await Promise.all(three({ FLUSHALL: '-ERR syntax error\r\n' }).map(shardWith)),

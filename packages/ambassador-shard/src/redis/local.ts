@@ -292,6 +292,7 @@ function kill(args: readonly Buffer[], session: Session, host: LocalHost): Local
 
 function reply(choice: string, session: Session): LocalReply {
   if (choice !== 'on' && choice !== 'off' && choice !== 'skip') return error(SYNTAX)
-  session.replies = choice
+  // As at Redis: who wants no reply at all has none to skip.
+  if (choice !== 'skip' || session.replies === 'on') session.replies = choice
   return choice === 'on' ? ok : { reply: Buffer.alloc(0) }
 }
