@@ -191,7 +191,7 @@ const TEMPLATES = [
   ...[
     'EXPIRE k 2000 GT',
     'EXPIRE k 5 NX XX',
-    'TTL k',
+    'EXISTS k',
     'PERSIST k',
     'OBJECT ENCODING k',
     'OBJECT REFCOUNT k',
@@ -319,7 +319,7 @@ const TEMPLATES = [
 /**
  * Not in the stream, because the reply differs by nature:
  *
- * - TIME, LASTSAVE, PTTL, OBJECT IDLETIME, MEMORY USAGE: they tell when, or of what history.
+ * - TIME, LASTSAVE, TTL, PTTL, OBJECT IDLETIME, MEMORY USAGE: they tell when, or of what history.
  * - RANDOMKEY, SRANDMEMBER, HRANDFIELD, ZRANDMEMBER, SPOP of less than all: they choose.
  * - XADD with `*`: the clock.
  * - INFO, CLIENT ID, INFO and LIST, HELLO that succeeds: they tell of the server and the connection.
