@@ -138,7 +138,7 @@ export class ClientConnection implements SlotOwner, Session {
 
   /** A message that no command awaits; it may stand between replies, but not in one. */
   message(bytes: Buffer): void {
-    if (this.#first?.midway) {
+    if (this.#first?.midway || this.#messages.length > 0) {
       this.#messages.push(bytes)
       this.held(bytes.length)
     } else {

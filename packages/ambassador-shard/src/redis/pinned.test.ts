@@ -581,6 +581,32 @@ describe('a subscriber', () => {
     ])
   })
 
+  test('has its messages in their order, also those that come amid a reply', async () => {
+    await using own = await start(1)
+    using client = await own.client()
+    using other = await own.client()
+    await client.ask('HELLO', '3')
+    await client.ask('SUBSCRIBE', 'news')
+    const { behaviour } = own.at(0)
+    let say = (_: string): void => undefined
+    own.at(0).behaviour = (args, socket) => {
+      if (args[0] !== 'GET') return behaviour?.(args, socket)
+      say = (text) => socket.write(text)
+      return args[1] === 'b' ? '$4\r\nha' : undefined
+    }
+    client.send(['GET', 'b'], ['GET', 'c'])
+    const message = (text: string) => `>3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$3\r\n${text}\r\n`
+    await until(() => client.received.includes('$4\r\nha'), 'half of a reply')
+    await other.ask('PUBLISH', 'news', 'one')
+    say('lf\r\n')
+    await until(() => client.received.includes('half'), 'the other half')
+    await other.ask('PUBLISH', 'news', 'two')
+    say('$1\r\nc\r\n')
+    const replies = await client.next(4)
+    expect(replies.filter((reply) => reply.startsWith('$'))).toEqual([bulk('half'), bulk('c')])
+    expect(replies.filter((reply) => reply.startsWith('>'))).toEqual([message('one'), message('two')])
+  })
+
   test('may go back to RESP2 by HELLO, and gets no message in RESP3 any more', async () => {
     await using own = await start()
     using client = await own.client()
