@@ -490,6 +490,21 @@ describe.each([
     expect(await client.next(2)).toEqual(['-NOPERM No permissions\r\n', OK])
   })
 
+  test('is told when the shard does not answer in time, and closed when it is subscribed already', async () => {
+    await using own = await start(1, 200)
+    const { behaviour } = own.at(0)
+    own.at(0).behaviour = (args, socket) => (args[1] === 'late' ? undefined : behaviour?.(args, socket))
+    using client = await own.client()
+    expect(await client.ask('SUBSCRIBE', 'late')).toMatch(
+      /^-ERR shard redis-1 .*: no answer within 200 ms\r\n$/,
+    )
+    expect(await client.ask('PING')).toBe('+PONG\r\n')
+    await client.ask('SUBSCRIBE', 'news')
+    client.send(['SUBSCRIBE', 'late'])
+    await client.untilClosed()
+    await own.untilEngaged(0)
+  })
+
   test('that vanishes is left by its shard', async () => {
     await using own = await start()
     const client = await hello(await own.client())

@@ -33,6 +33,7 @@ export class Subscriber {
   #connection: ShardConnection | undefined
   /** Confirmations that have not come. */
   #confirming = 0
+  #deadline: NodeJS.Timeout | undefined
 
   /** @param onEnd called when nothing is subscribed any more */
   constructor(client: ClientConnection, shard: Shard, onEnd: () => void) {
@@ -42,7 +43,7 @@ export class Subscriber {
     this.#onEnd = onEnd
     const connection = shard.own(client.protocol, {
       onClose: (reason) => {
-        if (this.#connection === connection) this.#lost(reason, connection.reached)
+        if (this.#connection === connection) this.#lost(reason)
       },
       onPush: (bytes) => this.#take(bytes),
       unasked: this.#messages,
@@ -63,6 +64,9 @@ export class Subscriber {
     const kind = kindIn(name)
     this.#confirming = args.argc > 1 ? args.argc - 1 : Math.max(1, this.#counts[kind])
     client.hold()
+    const { timeoutMs } = this.shard.primary.limits
+    const giveUp = (): void => connection.destroy(`no answer within ${timeoutMs} ms`)
+    this.#deadline = setTimeout(giveUp, timeoutMs)
     this.shard.counts.requests += 1
     // Confirmations come among the messages, so no reply is awaited.
     connection.send(this.#messages, bytes, start, end, 0, now)
@@ -75,6 +79,7 @@ export class Subscriber {
   leave(reason: string): void {
     const connection = this.#connection
     this.#connection = undefined
+    clearTimeout(this.#deadline)
     connection?.destroy(reason)
     this.#onEnd()
   }
@@ -112,15 +117,17 @@ export class Subscriber {
 
   #settle(): void {
     this.#confirming = 0
+    clearTimeout(this.#deadline)
     const { '': channels, p, s } = this.#counts
     if (channels + p + s === 0) this.leave('nothing is subscribed')
     this.#client.release()
   }
 
-  #lost(reason: string, reached: boolean): void {
+  #lost(reason: string): void {
     const [client, fault] = [this.#client, this.shard.fault(reason)]
+    const { '': channels, p, s } = this.#counts
     this.#connection = undefined
-    if (reached) {
+    if (channels + p + s > 0) {
       // It would wait for messages in vain.
       client.destroy(fault)
       return
