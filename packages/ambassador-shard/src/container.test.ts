@@ -162,6 +162,18 @@ it('The topology changes without a restart: connections of clients stay, and no 
   expect(shards.slice(0, 3).map((shard) => shard.accepted)).toEqual(accepted.slice(0, 3).map(() => 1))
 })
 
+it('a shard that was down is spoken of no longer once the topology has done without it', async () => {
+  const file = fileOf('topology.yml', topologyOf(3))
+  const running = await start({ AMBASSADOR_SHARD_TOPOLOGY: file })
+  await shards[2]?.[Symbol.asyncDispose]()
+  await until(() => running.events.some(({ msg }) => msg === 'shard down'), 'the log')
+  expect(await (await running.ask('/readyz')).text()).toContain('three is down: ')
+  fileOf('topology.yml', topologyOf(2))
+  await until(() => running.events.some(({ msg }) => msg === 'topology changed'), 'the change')
+  expect(await (await running.ask('/readyz')).text()).not.toContain('three')
+  shards[2] = await new TinyShard().listen()
+})
+
 it('A topology that cannot be used never replaces a good one; line and column are said.', async () => {
   const file = fileOf('topology.yml', topologyOf(2))
   const running = await start({ AMBASSADOR_SHARD_TOPOLOGY: file })

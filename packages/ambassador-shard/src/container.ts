@@ -448,15 +448,20 @@ export default defineContainer({
     let tls: ShardTls | undefined
     let found: readonly FilePool[] = []
 
-    const down = new Map<string, string>()
+    const tellDowns = (): void => {
+      const statuses = pools.statuses()
+      const down = statuses.flatMap(({ pool, shards, gutter }) =>
+        [...shards, ...gutter]
+          .filter(({ servers: [primary] }) => primary?.up === false)
+          .map(({ name, reason }) => `${statuses.length > 1 ? `${pool}: ` : ''}${name} is down: ${reason}`),
+      )
+      if (down.length === 0) downs.clear()
+      else downs.set(down.join('; '))
+    }
     const onShard = (pool: string, shard: string, up: boolean, reason: string): void => {
-      const key = found.length > 1 ? `${pool}: ${shard}` : shard
-      if (up) down.delete(key)
-      else down.set(key, reason)
       if (up) log.info('shard up', { pool, shard })
       else log.warn('shard down', { pool, shard, error: reason })
-      if (down.size === 0) downs.clear()
-      else downs.set([...down].map(([name, why]) => `${name} is down: ${why}`).join('; '))
+      tellDowns()
     }
     const dropped = throttle<LogFields>(SAY_EVERY_MS, (fields, clients) =>
       log.info('client cut off', { ...fields, clients }),
@@ -502,6 +507,7 @@ export default defineContainer({
         throw new Error(`the pool ${spare.name} has no gutter: list spare servers there`)
       await pools.use(next.map(optionsOf))
       found = next
+      tellDowns()
       const idle = next.flatMap((pool) => ringOf(pool).idle)
       if (idle.length === 0) remarks.clear()
       else remarks.set(`${idle.join(', ')}: no key goes there, as the weight is too small`)
