@@ -700,7 +700,7 @@ export class ClientConnection implements SlotOwner, Session {
     this.#closed = true
     this.#rest.clear()
     // What it awaits goes nowhere, and must not be gathered until its turn has come.
-    for (let slot = this.#first; slot !== undefined; slot = slot.next) slot.release()
+    for (let slot = this.#first; slot !== undefined; slot = slot.next) slot.abandon()
     this.#pinned.leave(reason)
     this.#host.onClose(this, reason, isError)
   }

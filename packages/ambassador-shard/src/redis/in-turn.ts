@@ -29,7 +29,7 @@ export function askInTurn(
       slot.fill(fault ?? nothing)
       return
     }
-    const sink = partSink(shard, (part) => {
+    const sink = partSink(shard, slot, (part) => {
       if (!goesOn(part)) {
         slot.fill(part.bytes)
         return

@@ -35,11 +35,12 @@ export const isError = (bytes: Buffer): boolean => bytes[0] === MINUS
 /** An error reply without its mark and end. */
 const errorText = (bytes: Buffer): string => bytes.toString('utf8', 1, bytes.length - 2)
 
-/** Who takes the one reply of one shard, or why there is none. */
-export function partSink(shard: Shard, take: (part: Part) => void): ReplySink {
+/** Who takes the one reply of one shard, or why there is none, as a part of what fills a slot. */
+export function partSink(shard: Shard, slot: MadeSlot, take: (part: Part) => void): ReplySink {
   return new WholeReplies(
     (bytes) => take({ shard, bytes, isLost: false }),
     (reason) => take({ shard, bytes: encodeError(shard.fault(reason)), isLost: true }),
+    (bytes) => slot.gathers(bytes),
   )
 }
 
@@ -59,7 +60,7 @@ export class Join {
 
   /** Who takes the reply of a shard. */
   sink(shard: Shard, index: number): ReplySink {
-    return partSink(shard, (part) => this.take(index, part))
+    return partSink(shard, this.#slot, (part) => this.take(index, part))
   }
 
   take(index: number, part: Part): void {

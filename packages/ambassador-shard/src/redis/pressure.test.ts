@@ -1,6 +1,14 @@
-import { encodeBulk, encodeCommand, encodeSimple } from '@outrider/resp'
+import { encodeArrayHeader, encodeBulk, encodeCommand, encodeSimple } from '@outrider/resp'
 import { describe, expect, test } from 'vitest'
-import { type RawClient, rawClient, startWorld, type TinyShard, tinyShard, until } from './proxy-test-support.ts'
+import {
+  type RawClient,
+  rawClient,
+  startWorld,
+  type TinyShard,
+  tinyShard,
+  until,
+  type World,
+} from './proxy-test-support.ts'
 
 const MIB = 1024 * 1024
 const LARGE = 'x'.repeat(MIB)
@@ -83,3 +91,27 @@ test('replies for a client that was dropped are not gathered any more', async ()
   expect(world.closed).toEqual(['it waits for too many replies'])
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(100 * MIB)
 })
+
+test.each([
+  [
+    'MGET',
+    (world: World) => ['MGET', ...[0, 1].flatMap((shard) => [0, 1].map((at) => world.keyOn(shard, at)))],
+  ],
+  ['KEYS', () => ['KEYS', '*']],
+])(
+  'replies that %s joins count before all of them are there, and are not gathered for nobody',
+  async (_, ask) => {
+    const large = encodeBulk('x'.repeat(32 * MIB))
+    const reply = Buffer.concat([encodeArrayHeader(2), large, large])
+    const silent = await tinyShard((args) => (args[0] === 'PING' ? PONG : undefined))
+    const ready = await tinyShard((args) => (args[0] === 'PING' ? PONG : reply))
+    await using world = await startWorld([silent, ready], { limits: { replyBytes: 4 * MIB } })
+    using client = await rawClient(world.port)
+    const before = process.memoryUsage().arrayBuffers
+    client.send(ask(world))
+    await until(() => world.closed.length === 1, 'its end')
+    expect(world.closed).toEqual(['it waits for too many replies'])
+    await until(() => world.proxy.topology.shards[1]?.inFlight === 0, 'the reply')
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(32 * MIB)
+  },
+)

@@ -16,14 +16,25 @@ export const NOBODY: ReplySink = {
 export class WholeReplies implements ReplySink {
   readonly #take: (bytes: Buffer) => void
   readonly #onLost: (reason: string) => void
+  readonly #gathers: (bytes: number) => boolean
   #pieces: Buffer[] = []
 
-  constructor(take: (bytes: Buffer) => void, onLost: (reason: string) => void = () => undefined) {
+  /** @param gathers asked before bytes are kept: whether anybody waits for them */
+  constructor(
+    take: (bytes: Buffer) => void,
+    onLost: (reason: string) => void = () => undefined,
+    gathers: (bytes: number) => boolean = () => true,
+  ) {
     this.#take = take
     this.#onLost = onLost
+    this.#gathers = gathers
   }
 
   reply(bytes: Buffer, start: number, end: number, ended: number): void {
+    if (!this.#gathers(end - start)) {
+      this.#pieces = []
+      return
+    }
     const piece = Buffer.from(bytes.subarray(start, end))
     this.#pieces.push(piece)
     if (ended === 0) return

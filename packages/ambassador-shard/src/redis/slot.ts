@@ -28,6 +28,11 @@ export abstract class Slot {
 
   /** Its turn has come: what it holds can go. */
   abstract release(): void
+
+  /** Nobody is there any more whom it could be for: nothing is held. */
+  abandon(): void {
+    this.release()
+  }
 }
 
 /** Who is named in errors. */
@@ -105,6 +110,9 @@ export class PassSlot extends Slot implements ReplySink {
 export class MadeSlot extends Slot {
   readonly #owner: SlotOwner
   #bytes: Buffer | undefined
+  /** Bytes of parts that wait for the others. */
+  #gathered = 0
+  #abandoned = false
 
   constructor(owner: SlotOwner, bytes?: Buffer) {
     super()
@@ -117,9 +125,21 @@ export class MadeSlot extends Slot {
     return this.#bytes !== undefined
   }
 
+  /** To be asked before bytes of a part are kept: whether anybody waits for them. */
+  gathers(bytes: number): boolean {
+    this.#gathered += bytes
+    this.#owner.held(bytes)
+    return !this.#abandoned
+  }
+
+  override abandon(): void {
+    this.#abandoned = true
+  }
+
   fill(bytes: Buffer): void {
+    if (this.#abandoned) return
     this.#bytes = bytes
-    this.#owner.held(bytes.length)
+    this.#owner.held(bytes.length - this.#gathered)
     if (!this.first) return
     this.release()
     this.#owner.advance()

@@ -66,6 +66,10 @@ class Fragment implements Part, ReplySink {
   }
 
   reply(bytes: Buffer, start: number, end: number, ended: number): void {
+    if (!this.whole?.gathers(end - start)) {
+      this.#begun = undefined
+      return
+    }
     // The memory is lent.
     const piece = Buffer.from(bytes.subarray(start, end))
     if (ended === 0) {
@@ -98,6 +102,10 @@ class Whole {
     this.#how = how
     this.#fragments = fragments
     this.#left = fragments.length
+  }
+
+  gathers(bytes: number): boolean {
+    return this.#slot.gathers(bytes)
   }
 
   arrive(): void {
