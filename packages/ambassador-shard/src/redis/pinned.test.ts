@@ -266,6 +266,17 @@ describe('a watched key', () => {
     expect(own.at(0).values.size).toBe(0)
   })
 
+  test('makes a transaction be tried again also when its shard is there no longer, and the client stays', async () => {
+    await using own = await start()
+    using client = await own.client()
+    await client.ask('WATCH', own.key(0))
+    own.world.proxy.useTopology(topologyOf([own.at(1)]))
+    await own.untilEngaged(0)
+    client.send(['GET', 'a'], ['MULTI'], ['SET', 'a', 'b'], ['EXEC'], ['GET', 'a'])
+    expect(await client.next(5)).toEqual(['$-1\r\n', OK, QUEUED, '*-1\r\n', '$-1\r\n'])
+    expect(client.closed).toBe(false)
+  })
+
   test('lets HELLO change the protocol, of the connection to its shard, too', async () => {
     await using own = await start()
     using client = await own.client()

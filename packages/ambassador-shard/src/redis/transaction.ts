@@ -254,6 +254,9 @@ export class Transaction {
       this.#dirty = true
       this.#own = undefined
       this.#begun = false
+    } else if (this.#stale) {
+      // EXEC is refused anyway, so that all is done again.
+      this.#own = undefined
     } else if (reached) {
       // Whoever has watched keys would take them for unchanged.
       this.#client.destroy(shard.fault(reason))
