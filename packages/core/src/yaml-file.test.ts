@@ -31,3 +31,21 @@ it('aliases that would make much of little are refused', () => {
     lines.push(`a${level}: &a${level} [${new Array(10).fill(`*a${level - 1}`).join(', ')}]`)
   expect(() => parseYaml(lines.join('\n'))).toThrow(/alias/i)
 })
+
+it.each([
+  '*hunter2',
+  '!hunter2',
+  '!a!hunter2',
+  '!!hunter2',
+  '|hunter2',
+  '>hunter2',
+  '"\\Uhunter2"',
+  '% hunter2',
+  '@hunter2',
+])('a file that may hold passwords is not quoted when it cannot be read: %s', (password) => {
+  expect(() => parseYaml(`- a\n- default: ${password}\n`)).toThrow(/^line 2, column \d+: (?!.*hunter)/)
+})
+
+it('nor is a line that is a directive', () => {
+  expect(() => parseYaml('%hunter2 x\n---\na: b\n')).toThrow(/^line 1, column 1: (?!.*hunter)/)
+})

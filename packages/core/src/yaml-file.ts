@@ -1,4 +1,4 @@
-import { isNode, LineCounter, parseDocument } from 'yaml'
+import { type Document, isAlias, isNode, LineCounter, parseDocument, visit, type YAMLError } from 'yaml'
 
 /** A file of YAML as values, and where each of them stands. */
 export interface YamlFile {
@@ -23,7 +23,9 @@ export function parseYaml(text: string): YamlFile {
     return `line ${line}, column ${col}`
   }
   const [error] = [...document.errors, ...document.warnings]
-  if (error !== undefined) throw new Error(`${whereAt(error.pos[0])}: ${error.message}`)
+  if (error !== undefined) throw new Error(`${whereAt(error.pos[0])}: ${messageOf(error)}`)
+  const stray = strayAlias(document)
+  if (stray !== undefined) throw new Error(`${whereAt(stray)}: ${QUOTE_ALIAS}`)
   return {
     // Throws where aliases would make much of little.
     value: document.toJS({ maxAliasCount: 100 }),
@@ -35,4 +37,35 @@ export function parseYaml(text: string): YamlFile {
       return whereAt(document.contents?.range?.[0] ?? 0)
     },
   }
+}
+
+const QUOTE_ALIAS = 'what begins with * is an alias, and there is no such anchor: put it into quotes'
+
+/** What is said in place of messages that quote the file, as it may hold passwords. */
+const UNQUOTED: Readonly<Record<string, string>> = {
+  TAG_RESOLVE_FAILED: 'what begins with ! is a tag, and there is no such tag: put it into quotes',
+  BAD_DIRECTIVE: 'what begins with % is a directive, and there is no such directive',
+  BAD_DQ_ESCAPE: 'there is no such escape sequence',
+}
+
+/** The others quote behind a colon, if they do. */
+const messageOf = ({ code, message }: YAMLError): string =>
+  UNQUOTED[code] ?? message.replace(/(?<=\w): .*$/s, '')
+
+/** Where an alias stands that means nothing. */
+function strayAlias(document: Document.Parsed): number | undefined {
+  const anchors = new Set<string>()
+  let at: number | undefined
+  visit(document, {
+    Node(_, node) {
+      if (isAlias(node)) {
+        if (anchors.has(node.source)) return undefined
+        at = node.range?.[0] ?? 0
+        return visit.BREAK
+      }
+      if ('anchor' in node && node.anchor !== undefined) anchors.add(node.anchor)
+      return undefined
+    },
+  })
+  return at
 }
