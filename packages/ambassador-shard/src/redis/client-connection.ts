@@ -12,7 +12,7 @@ import { Join, joinFanOut } from './join.ts'
 import { answerLocally, type LocalHost, type Session } from './local.ts'
 import { Outbox } from './outbox.ts'
 import { Pinned } from './pinned.ts'
-import type { ReplySink } from './reply-sink.ts'
+import { type ReplySink, WholeReplies } from './reply-sink.ts'
 import { scan } from './scan.ts'
 import type { Shard } from './shard.ts'
 import type { ShardConnection } from './shard-connection.ts'
@@ -147,6 +147,22 @@ export class ClientConnection implements SlotOwner, Session {
   }
 
   #messages: Buffer[] = []
+
+  /** Who takes messages as a whole; one that is longer than what may wait for the client ends it. */
+  messages(take: (bytes: Buffer) => void): ReplySink {
+    const { replyBytes } = this.#host.limits
+    let length = 0
+    const gathers = (bytes: number): boolean => {
+      length += bytes
+      if (length > replyBytes) this.destroy(`a message has more than ${replyBytes} bytes`)
+      return !this.#closed
+    }
+    const takeWhole = (bytes: Buffer): void => {
+      length = 0
+      take(bytes)
+    }
+    return new WholeReplies(takeWhole, undefined, gathers)
+  }
 
   /** Whether replies are awaited. */
   get busy(): boolean {

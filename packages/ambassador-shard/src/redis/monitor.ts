@@ -1,6 +1,6 @@
 import { encodeCommand, encodeSimple } from '@outrider/resp'
 import type { ClientConnection } from './client-connection.ts'
-import { WholeReplies } from './reply-sink.ts'
+import { NOBODY, WholeReplies } from './reply-sink.ts'
 import type { Shard } from './shard.ts'
 import type { ShardConnection } from './shard-connection.ts'
 
@@ -49,8 +49,8 @@ export class Monitor {
       onClose: (reason) => {
         if (this.#connections.delete(connection)) this.#fail(shard, reason)
       },
-      onPush: () => undefined,
-      unasked: new WholeReplies((line) => {
+      pushes: NOBODY,
+      unasked: this.#client.messages((line) => {
         // The client would take one that comes before OK for the answer.
         if (this.#state === 'on') this.#client.message(line)
       }),

@@ -36,7 +36,7 @@ export class OwnConnection {
         this.#reason = reason
         events.onLost(reason, connection.reached)
       },
-      onPush: () => undefined,
+      pushes: NOBODY,
       unasked: undefined,
       get timeless() {
         return isTimeless()

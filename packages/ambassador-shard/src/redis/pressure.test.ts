@@ -115,3 +115,26 @@ test.each([
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(32 * MIB)
   },
 )
+
+test.each(['2', '3'])('a message of RESP%s without an end is not gathered for ever', async (protocol) => {
+  const endless = `${protocol === '2' ? '*' : '>'}1000000000\r\n`
+  const elements = '$8\r\nabcdefgh\r\n'.repeat(10_000)
+  const shard = await tinyShard(([name], socket) => {
+    if (name === 'HELLO') return '%0\r\n'
+    if (name !== 'SUBSCRIBE') return PONG
+    const go = (): void => {
+      let goesOn = true
+      while (goesOn && !socket.destroyed) goesOn = socket.write(elements)
+    }
+    socket.on('drain', go)
+    socket.write(endless)
+    go()
+    return undefined
+  })
+  await using world = await startWorld([shard], { limits: { replyBytes: 4 * MIB } })
+  using client = await rawClient(world.port)
+  await client.ask('HELLO', protocol)
+  client.send(['SUBSCRIBE', 'a'])
+  await client.untilClosed()
+  expect(world.closed).toEqual([`a message has more than ${4 * MIB} bytes`])
+})

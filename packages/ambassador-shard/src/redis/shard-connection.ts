@@ -27,8 +27,8 @@ const unused: Awaited[] = []
 /** Of a connection that one client has for itself. */
 export interface Owner {
   onClose(reason: string): void
-  /** What nobody has asked for (RESP3). */
-  onPush(bytes: Buffer): void
+  /** Who gets what nobody has asked for (RESP3). */
+  readonly pushes: ReplySink
   /** Who gets replies to nothing, as messages are in RESP2. */
   readonly unasked: ReplySink | undefined
   /** Whether replies may take as long as they like. */
@@ -71,7 +71,6 @@ export class ShardConnection {
   #heard = 0
   /** Replies that are awaited. */
   #awaited = 0
-  #push: Buffer[] | undefined
   /** Who goes on when it takes more. */
   #crowd: (() => void)[] = []
   #reason = ''
@@ -286,7 +285,7 @@ export class ShardConnection {
           this.#give(bytes, from, at, ended, now)
           ended = 0
         }
-        this.#takePush(bytes, at, next < 0 ? length : next, next >= 0)
+        this.owner?.pushes.reply(bytes, at, next < 0 ? length : next, next < 0 ? 0 : 1)
         if (next < 0) return
         at = next
         from = next
@@ -338,16 +337,6 @@ export class ShardConnection {
     first.count -= ended
     if (first.count === 0) this.#shift(first)
     sink.reply(bytes, start, end, ended)
-  }
-
-  #takePush(bytes: Buffer, start: number, end: number, complete: boolean): void {
-    const piece = Buffer.from(bytes.subarray(start, end))
-    this.#push ??= []
-    this.#push.push(piece)
-    if (!complete) return
-    const whole = this.#push.length === 1 ? piece : Buffer.concat(this.#push)
-    this.#push = undefined
-    this.owner?.onPush(whole)
   }
 
   #lose(): void {

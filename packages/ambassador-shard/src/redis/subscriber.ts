@@ -11,7 +11,7 @@ import {
   readReply,
 } from '@outrider/resp'
 import type { ClientConnection, Frame } from './client-connection.ts'
-import { WholeReplies } from './reply-sink.ts'
+import type { ReplySink } from './reply-sink.ts'
 import type { Shard } from './shard.ts'
 import type { ShardConnection } from './shard-connection.ts'
 
@@ -30,6 +30,8 @@ export class Subscriber {
   readonly #counts: Record<Kind, number> = { '': 0, p: 0, s: 0 }
   readonly #client: ClientConnection
   readonly #onEnd: () => void
+  /** Takes messages, confirmations and refusals. */
+  readonly #messages: ReplySink
   #connection: ShardConnection | undefined
   /** Confirmations that have not come. */
   #confirming = 0
@@ -41,11 +43,12 @@ export class Subscriber {
     this.shard = shard
     this.counts = this.#counts
     this.#onEnd = onEnd
+    this.#messages = client.messages((bytes) => this.#take(bytes))
     const connection = shard.own(client.protocol, {
       onClose: (reason) => {
         if (this.#connection === connection) this.#lost(reason)
       },
-      onPush: (bytes) => this.#take(bytes),
+      pushes: this.#messages,
       unasked: this.#messages,
       timeless: true,
     })
@@ -83,9 +86,6 @@ export class Subscriber {
     connection?.destroy(reason)
     this.#onEnd()
   }
-
-  /** Messages and confirmations of RESP2, and refusals. */
-  readonly #messages = new WholeReplies((bytes) => this.#take(bytes))
 
   #take(bytes: Buffer): void {
     const client = this.#client

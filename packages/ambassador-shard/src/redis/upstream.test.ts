@@ -73,7 +73,7 @@ async function kill({ tiny }: Scene): Promise<void> {
 }
 
 const owner = (closed: string[] = []): Owner => ({
-  ...{ onClose: (reason) => closed.push(reason), onPush: () => undefined, unasked: NOBODY, timeless: false },
+  ...{ onClose: (reason) => closed.push(reason), pushes: NOBODY, unasked: NOBODY, timeless: false },
 })
 
 afterEach(() => {
