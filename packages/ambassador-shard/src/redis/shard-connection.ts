@@ -67,8 +67,8 @@ export class ShardConnection {
   #last: Awaited | undefined
   #state: 'connecting' | 'ready' | 'closed' = 'connecting'
   readonly #opened = performance.now()
-  /** When bytes have come last. */
-  #heard = 0
+  /** When a reply has ended last: one that goes on for ever is none. */
+  #answered = 0
   /** Replies that are awaited. */
   #awaited = 0
   /** Who goes on when it takes more. */
@@ -199,9 +199,9 @@ export class ShardConnection {
     this.#options.counts.timeouts += lost
     if (isConnecting) return
     // It does not even answer others.
-    if (now - Math.max(this.#heard, first.since) > 2 * timeoutMs)
+    if (now - Math.max(this.#answered, first.since) > 2 * timeoutMs)
       this.destroy(`silent for ${2 * timeoutMs} ms`)
-    else if (lost > 0 && this.#heard < overdue) this.#options.onTrouble(reason)
+    else if (lost > 0 && this.#answered < overdue) this.#options.onTrouble(reason)
   }
 
   /** Goes on in another protocol; a shard that refuses it loses the connection. */
@@ -264,7 +264,6 @@ export class ShardConnection {
 
   #read(bytes: Buffer): void {
     const now = performance.now()
-    this.#heard = now
     const { counts, limits } = this.#options
     counts.replyBytes += bytes.length
     const scanner = this.#scanner
@@ -319,7 +318,7 @@ export class ShardConnection {
     // Apart, so that whoever is given it knows that a reply has begun.
     if (at < length && this.#first !== undefined) this.#give(bytes, at, length, 0, now)
     if (trouble !== '') this.#options.onTrouble(trouble)
-    else if (this.#state === 'ready') this.#options.onHealth()
+    else if (this.#state === 'ready' && this.#answered === now) this.#options.onHealth()
   }
 
   #give(bytes: Buffer, start: number, end: number, ended: number, now: number): void {
@@ -328,6 +327,7 @@ export class ShardConnection {
     const { sink } = first
     if (ended > 0) {
       this.#awaited -= ended
+      this.#answered = now
       if (sink !== NOBODY && sink !== this.#greeting) {
         this.#options.counts.replies += ended
         this.#options.latency.add(ended, now - first.since, now)

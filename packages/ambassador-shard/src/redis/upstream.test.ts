@@ -254,6 +254,33 @@ describe('a server that is silent', () => {
     expect(connection?.closed).toBe(true)
   })
 
+  test('is silent, too, while a reply of it goes on without an end', async () => {
+    const begin: Behaviour = ([name, key]) =>
+      name === 'PING' ? '+PONG\r\n' : key === 'a' ? '$1000\r\nx' : undefined
+    await using at = await scene({}, begin)
+    const connection = at.upstream.shared(2)
+    await until(() => connection?.ready ?? false, 'the greeting')
+    const first = ask(connection, 'GET', 'a')
+    const second = ask(connection, 'GET', 'b')
+    await until(() => first.replies.length > 0, 'the beginning')
+    const now = performance.now()
+    /** Some more of it comes, and then so much time has passed. */
+    const drip = async (ms: number): Promise<void> => {
+      const { replyBytes } = at.upstream.counts
+      for (const socket of at.tiny.sockets) socket.write('x')
+      await until(() => at.upstream.counts.replyBytes > replyBytes, 'a byte')
+      at.upstream.tick(now + ms)
+    }
+    await drip(500)
+    expect(second.replies).toEqual([])
+    await drip(1_100)
+    expect(first.replies.at(-1)).toBe('lost: no answer within 1000 ms')
+    expect(second.replies).toEqual(['lost: no answer within 1000 ms'])
+    await drip(2_500)
+    expect(connection?.closed).toBe(true)
+    expect(at.states).toEqual(['down: silent for 2000 ms'])
+  })
+
   test('while it is connected to fails commands at their deadline, too, and may go on connecting', async () => {
     await using at = await scene({ timeoutMs: 100 }, () => undefined)
     const connection = at.upstream.shared(2)
