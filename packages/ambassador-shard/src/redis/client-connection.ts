@@ -164,11 +164,6 @@ export class ClientConnection implements SlotOwner, Session {
     return new WholeReplies(takeWhole, undefined, gathers)
   }
 
-  /** Whether replies are awaited. */
-  get busy(): boolean {
-    return this.#first !== undefined || this.#pinned.active
-  }
-
   get type(): 'normal' | 'pubsub' {
     const { '': channels, p, s } = this.#pinned.subscriptions
     return channels + p + s > 0 ? 'pubsub' : 'normal'
