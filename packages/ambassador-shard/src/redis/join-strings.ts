@@ -23,6 +23,18 @@ export function joinStrings(
   parts: readonly Buffer[],
   places: readonly (readonly number[])[],
 ): Buffer | undefined {
+  const joined = join(parts, places)
+  if (starts.length > KEPT || sources.length > KEPT) {
+    sources = []
+    starts = new Int32Array(KEPT)
+    ends = new Int32Array(KEPT)
+  } else {
+    sources.fill(NOTHING)
+  }
+  return joined
+}
+
+function join(parts: readonly Buffer[], places: readonly (readonly number[])[]): Buffer | undefined {
   let count = 0
   for (const own of places) count += own.length
   if (starts.length < count) {
@@ -51,13 +63,6 @@ export function joinStrings(
   let at = header.copy(joined)
   for (let place = 0; place < count; place += 1)
     at += sources[place]?.copy(joined, at, starts[place], ends[place]) ?? 0
-  if (sources.length > KEPT) {
-    sources = []
-    starts = new Int32Array(KEPT)
-    ends = new Int32Array(KEPT)
-  } else {
-    sources.fill(NOTHING)
-  }
   return joined
 }
 

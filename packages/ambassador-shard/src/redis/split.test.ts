@@ -1,6 +1,9 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { joinSplit } from './join.ts'
+import { joinStrings } from './join-strings.ts'
 import { rawClient, startWorld, tinyShard } from './proxy-test-support.ts'
 
 const shard = { name: 'redis-1', fault: (reason: string) => `ERR shard redis-1: ${reason}` }
@@ -65,4 +68,20 @@ test('a command over shards is sent in parts that have each key once, in order, 
     },
   )
   await fc.assert(property, { numRuns: 60 })
+})
+
+test('replies that are no strings are not kept once they are joined', () => {
+  setFlagsFromString('--expose-gc')
+  const gc: unknown = runInNewContext('gc')
+  if (typeof gc !== 'function') throw new Error('there is no gc')
+  const join = (): WeakRef<Buffer> => {
+    const first = Buffer.from('*1\r\n$1\r\na\r\n')
+    joinStrings([first, Buffer.from('-ERR refused\r\n')], [[0], [1]])
+    return new WeakRef(first)
+  }
+  const kept = join()
+  return new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
+    gc()
+    expect(kept.deref()).toBeUndefined()
+  })
 })
