@@ -1,4 +1,4 @@
-import { mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -295,6 +295,64 @@ describe('beside its contract', () => {
       expect(shards.map(({ values }) => values.size)).toEqual([0, 1, 2, 3].map((at) => (at <= index ? 1 : 0)))
       expect(shards[index]?.commands[0]).toEqual(['AUTH', `secret${index}`])
     }
+  })
+
+  const poolText = (name: string, listen: string, index: number, auth?: string): string =>
+    [
+      `${name}:`,
+      `  listen: ${listen}`,
+      '  redis: true',
+      ...(auth === undefined ? [] : [`  redis_auth: ${auth}`]),
+      `  servers:\n   - 127.0.0.1:${shards[index]?.port}:1 ${NAMES[index]}`,
+      '',
+    ].join('\n')
+
+  it('no change of a file lets clients in without the password that they had to give', async () => {
+    const file = fileOf('topology.yml', poolText('pool', '127.0.0.1:1', 0, 'secret'))
+    const running = await start({ AMBASSADOR_SHARD_TOPOLOGY: file })
+    fileOf('topology.yml', topologyOf(2))
+    await until(
+      () => running.events.some(({ error }) => /had to give a password/.test(String(error))),
+      'the refusal',
+    )
+    const client = await clientOf(running)
+    expect(await client.ask('GET', 'a')).toMatch(/^-NOAUTH/)
+  })
+
+  it('pools that come and go with their file are in the log', async () => {
+    const sockets = [0, 1, 2].map((index) => join(directory, `${index}.sock`))
+    const [first = '', second = '', third = ''] = sockets
+    const file = fileOf('nutcracker.yml', poolText('stays', first, 0) + poolText('goes', second, 1))
+    const running = await start({ AMBASSADOR_SHARD_LISTEN: '', AMBASSADOR_SHARD_TOPOLOGY: file })
+    fileOf('nutcracker.yml', poolText('renamed', first, 0) + poolText('comes', third, 1))
+    await until(() => running.events.some(({ msg }) => msg === 'topology reloaded'), 'the reload')
+    const told = running.events.filter(({ msg }) => String(msg).startsWith('pool '))
+    expect(told.map(({ level, pool, listen }) => [level, pool, listen])).toEqual([
+      ['warn', 'goes', second],
+      ['warn', 'comes', third],
+    ])
+    const { pools } = (await (await running.ask('/status?format=json')).json()) as {
+      pools: { pool: string; listen: string }[]
+    }
+    expect(pools.map(({ pool, listen }) => [pool, listen])).toEqual([
+      ['renamed', first],
+      ['comes', third],
+    ])
+  })
+
+  it('diff compares one pool of many with a file of ours, and asks which where it is not said', async () => {
+    const old = fileOf('nutcracker.yml', poolText('a', '127.0.0.1:1', 0) + poolText('b', '127.0.0.1:2', 1))
+    const next = fileOf('topology.yml', topologyOf(1))
+    const run = async (pool?: string) =>
+      container.commands['diff']?.run({
+        args: [old, next],
+        params: { pool },
+        given: () => false,
+        nameOf: (name) => name,
+        readFile: (path) => readFileSync(path, 'utf8'),
+      })
+    expect(await run('a')).toMatchObject({ text: 'no key goes to another shard' })
+    await expect(run()).rejects.toThrow(/has 2 pools, and .* one: choose by --pool one of a, b/)
   })
 
   it('two pools and one address are told to be too few', async () => {

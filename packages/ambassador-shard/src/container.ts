@@ -34,6 +34,7 @@ import {
   type FilePool,
   isNoChange,
   isNutcracker,
+  isOwnTopology,
   type PoolDescription,
   Pools,
   readPools,
@@ -262,9 +263,10 @@ function poolOf(values: Values): PoolDescription | undefined {
 }
 
 /** The pools of a topology file. @throws Error with every fault, its line and column */
-function poolsIn(content: Buffer, only: string | undefined): readonly FilePool[] {
+function poolsIn(content: Buffer, only: string | undefined, isCompared = false): readonly FilePool[] {
   const file = parseYaml(content.toString())
-  const read = readPools(file.value, only)
+  // Compared with a file of twemproxy's, of which one pool is wanted, a file of ours is that one.
+  const read = readPools(file.value, isCompared && isOwnTopology(file.value) ? undefined : only)
   if (read.ok) return read.pools
   throw new Error(read.faults.map((fault) => faultText(fault, file.where)).join('; '))
 }
@@ -310,8 +312,14 @@ const commands: Readonly<Record<string, Command<typeof params>>> = {
     usage: '<old> <new>',
     summary: 'Says what another topology file would move, before it is used.',
     run({ args: [old = '', next = ''], params: { pool }, readFile }) {
-      const before = poolsAt(old, readFile, pool)
-      const after = poolsAt(next, readFile, pool)
+      const before = poolsAt(old, readFile, pool, true)
+      const after = poolsAt(next, readFile, pool, true)
+      if (before.length > 1 && after.length === 1 && !before.some(({ name }) => name === after[0]?.name)) {
+        const names = before.map(({ name }) => name).join(', ')
+        throw new StartError(
+          `${old} has ${before.length} pools, and ${next} one: choose by --pool one of ${names}`,
+        )
+      }
       const known = new Map(before.map((one) => [one.name, one]))
       const gone = before.filter(({ name }) => !after.some((one) => one.name === name))
       const texts = after.map((one): string => {
@@ -328,10 +336,15 @@ const commands: Readonly<Record<string, Command<typeof params>>> = {
 }
 
 /** @throws StartError that says what is wrong with the file */
-function poolsAt(file: string, readFile: (path: string) => string, only: string | undefined): FilePool[] {
+function poolsAt(
+  file: string,
+  readFile: (path: string) => string,
+  only: string | undefined,
+  isCompared = false,
+): FilePool[] {
   const text = readFile(file)
   try {
-    return [...poolsIn(Buffer.from(text), only)]
+    return [...poolsIn(Buffer.from(text), only, isCompared)]
   } catch (error) {
     throw new StartError(`${file}: ${error instanceof Error ? error.message : String(error)}`)
   }
@@ -358,7 +371,7 @@ export default defineContainer({
   admin: 9111,
   params,
   ports: { redis: 'listen', stats: 'stats' },
-  volumes: { '/topology': { help: 'Holds topology.yml.', from: 'configMap' } },
+  volumes: { '/topology': { help: 'The shards; a change takes effect at once.', from: 'configMap' } },
   needs: ({ topology }) => ({ unread: topology === undefined ? ['/topology'] : [] }),
   pages: {
     '/status': {
@@ -458,9 +471,9 @@ export default defineContainer({
       if (down.length === 0) downs.clear()
       else downs.set(down.join('; '))
     }
-    const onShard = (pool: string, shard: string, up: boolean, reason: string): void => {
+    const onShard = (pool: string, onFailure: string, shard: string, up: boolean, reason: string): void => {
       if (up) log.info('shard up', { pool, shard })
-      else log.warn('shard down', { pool, shard, error: reason })
+      else log.warn('shard down', { pool, shard, onFailure, error: reason })
       tellDowns()
     }
     const dropped = throttle<LogFields>(SAY_EVERY_MS, (fields, clients) =>
@@ -471,9 +484,10 @@ export default defineContainer({
       const own = isNutcracker(pool) ? pool : undefined
       const auth = params.clientPassword ?? own?.auth
       const passwords = auth === undefined ? undefined : usersOf(new Map([['default', auth]]))
+      const settings = settingsOf(pool, params, given, tls)
       return {
         pool,
-        settings: settingsOf(pool, params, given, tls),
+        settings,
         source: params.topology ?? context.nameOf('servers'),
         listen: own === undefined || given('listen') ? params.listen : own.listen,
         // The file of users may change while clients are there.
@@ -491,12 +505,14 @@ export default defineContainer({
         },
         hotKeys: params.hotKeys,
         ...(params.hotCache !== undefined && { hotCacheMs: params.hotCache }),
-        onShard: (shard, up, reason) => onShard(pool.name, shard, up, reason),
+        onShard: (shard, up, reason) => onShard(pool.name, settings.onFailure, shard, up, reason),
         onClientClose: (client, reason, isError) => {
           if (isError) dropped.add({ pool: pool.name, client, reason })
         },
       }
     }
+    /** Where clients must give a password: no change of a file lets them in without. */
+    const guarded = new Set<string>()
     const serve = async (next: readonly FilePool[]): Promise<void> => {
       if (next.length > 1 && given('listen'))
         throw new Error(
@@ -505,7 +521,20 @@ export default defineContainer({
       const spare = next.find(({ gutter = [] }) => gutter.length === 0)
       if (params.onFailure === 'gutter' && spare !== undefined)
         throw new Error(`the pool ${spare.name} has no gutter: list spare servers there`)
-      await pools.use(next.map(optionsOf))
+      const options = next.map(optionsOf)
+      const open = options.find(
+        ({ listen, users: who }) => who?.required === false && guarded.has(JSON.stringify(listen)),
+      )
+      if (open !== undefined)
+        throw new Error(
+          `clients of ${open.pool.name} had to give a password, and here is none for them: set ${context.nameOf('clientPassword')} or ${context.nameOf('users')}, and restart`,
+        )
+      const changes = await pools.use(options)
+      for (const { listen, users: who } of options) if (who?.required) guarded.add(JSON.stringify(listen))
+      for (const { pool, listen, is } of found.length === 0 ? [] : changes) {
+        if (is === 'gone') log.warn('pool no longer served, its clients are let go of', { pool, listen })
+        else log.warn('pool served from now on', { pool, listen })
+      }
       found = next
       tellDowns()
       const idle = next.flatMap((pool) => ringOf(pool).idle)

@@ -1,7 +1,7 @@
 export type { Fault } from './document.ts'
 export { explainText } from './explain-text.ts'
 export { type NutcrackerPool, readNutcracker } from './nutcracker.ts'
-export { type FilePool, type FilePools, isNutcracker, readPools } from './plan.ts'
+export { type FilePool, type FilePools, isNutcracker, isOwnTopology, readPools } from './plan.ts'
 export { type PoolDescription, ringFault, ringOf } from './pool.ts'
 export { Pools } from './pools.ts'
 export { type ShardAddressOptions, type ShardTls, shardAddress } from './redis/address.ts'

@@ -18,7 +18,7 @@ export const isNutcracker = (pool: FilePool): pool is NutcrackerPool => 'autoEje
  * @param only the one pool that is wanted
  */
 export function readPools(document: unknown, only?: string): FilePools {
-  if (isMap(document) && (Object.hasOwn(document, 'shards') || Object.keys(document).length === 0)) {
+  if (isOwnTopology(document)) {
     const read = readTopology(document)
     if (read.ok && only !== undefined && only !== read.pool.name)
       return refused(`there is no pool ${only}: a file with shards is one pool, called ${read.pool.name}`)
@@ -30,6 +30,11 @@ export function readPools(document: unknown, only?: string): FilePools {
   const faults = read.flatMap((one) => (one.ok ? [] : one.faults))
   if (faults.length > 0) return { ok: false, faults }
   return { ok: true, pools: read.flatMap((one) => (one.ok ? [one.pool] : [])) }
+}
+
+/** Whether a file is ours, which has one pool, and not twemproxy's. */
+export function isOwnTopology(document: unknown): boolean {
+  return isMap(document) && (Object.hasOwn(document, 'shards') || Object.keys(document).length === 0)
 }
 
 const refused = (text: string): FilePools => ({ ok: false, faults: [{ path: [], text }] })

@@ -1,5 +1,12 @@
-import { type ServedPool, type ServePoolOptions, servePool } from './serve-pool.ts'
+import { listenText, type ServedPool, type ServePoolOptions, servePool } from './serve-pool.ts'
 import type { Status } from './status.ts'
+
+/** A pool that is served from now on, or no longer, at an address. */
+export interface PoolChange {
+  readonly pool: string
+  readonly listen: string
+  readonly is: 'begun' | 'gone'
+}
 
 /** Several pools, each behind an address of its own, which come and go with their file. */
 export class Pools implements AsyncDisposable {
@@ -10,9 +17,10 @@ export class Pools implements AsyncDisposable {
   /**
    * Serves these pools from now on: those that are new begin, those that are known keep their clients, and those that
    * are gone end behind what they were asked. Where one cannot listen, nothing changes.
+   * Gives what has come and gone.
    * @throws Error also for two that listen at the same address
    */
-  async use(pools: readonly ServePoolOptions[]): Promise<void> {
+  async use(pools: readonly ServePoolOptions[]): Promise<readonly PoolChange[]> {
     const wanted = new Map<string, ServePoolOptions>()
     for (const options of pools) {
       const identity = identityOf(options)
@@ -30,16 +38,22 @@ export class Pools implements AsyncDisposable {
       await Promise.all([...begun.values()].map((pool) => pool[Symbol.asyncDispose]()))
       throw error
     }
+    const changes: PoolChange[] = []
     for (const [identity, pool] of this.#served) {
       const options = wanted.get(identity)
       if (options !== undefined) {
         pool.use(options)
       } else {
+        changes.push({ pool: pool.status().pool, listen: identity, is: 'gone' })
         this.#served.delete(identity)
         this.#leave(pool)
       }
     }
-    for (const [identity, pool] of begun) this.#served.set(identity, pool)
+    for (const [identity, pool] of begun) {
+      changes.push({ pool: pool.status().pool, listen: identity, is: 'begun' })
+      this.#served.set(identity, pool)
+    }
+    return changes
   }
 
   get served(): readonly ServedPool[] {
@@ -69,5 +83,4 @@ export class Pools implements AsyncDisposable {
 }
 
 /** A pool is where it listens: under another name its clients stay, and elsewhere they have to come anew anyway. */
-const identityOf = ({ listen }: ServePoolOptions): string =>
-  'path' in listen ? listen.path : `${listen.host}:${listen.port}`
+const identityOf = ({ listen }: ServePoolOptions): string => listenText(listen)

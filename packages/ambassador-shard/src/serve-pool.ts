@@ -17,6 +17,10 @@ export interface PoolPlan {
   readonly source: string
   /** Who is let in; those who are in stay. Everybody without. */
   readonly users?: Users
+  /** A shard goes down, or is back. */
+  readonly onShard?: (shard: string, up: boolean, reason: string) => void
+  /** A client is gone; an error when it did not leave by itself. */
+  readonly onClientClose?: (address: string, reason: string, isError: boolean) => void
 }
 
 export interface ServePoolOptions extends PoolPlan {
@@ -28,10 +32,6 @@ export interface ServePoolOptions extends PoolPlan {
   readonly hotCacheMs?: number
   /** Hot keys of each shard that are told. */
   readonly hotKeys?: number
-  /** A shard goes down, or is back. */
-  readonly onShard?: (shard: string, up: boolean, reason: string) => void
-  /** A client is gone; an error when it did not leave by itself. */
-  readonly onClientClose?: (address: string, reason: string, isError: boolean) => void
 }
 
 /** One pool of shards behind one address. */
@@ -46,14 +46,14 @@ export interface ServedPool extends AsyncDisposable {
 
 /** Rejects with the system's error when it cannot listen. */
 export async function servePool(options: ServePoolOptions): Promise<ServedPool> {
+  let plan: PoolPlan = options
   let settle = (): void => undefined
   const shards = new ShardSet((shard, up, reason) => {
     // Later, as this is told in the middle of what ends a connection, and those that wait for it go on.
     setImmediate(() => settle())
-    options.onShard?.(shard.name, up, reason)
+    plan.onShard?.(shard.name, up, reason)
   })
-  let plan: PoolPlan = options
-  const { listen, limits, clients, onClientClose } = options
+  const { listen, limits, clients } = options
   const users: Users = {
     get required() {
       return plan.users?.required ?? false
@@ -67,15 +67,15 @@ export async function servePool(options: ServePoolOptions): Promise<ServedPool> 
     ...(limits !== undefined && { limits }),
     ...(clients !== undefined && { clients }),
     ...(options.hotCacheMs !== undefined && { hotCacheMs: options.hotCacheMs }),
-    ...(onClientClose !== undefined && { onClientClose }),
+    onClientClose: (client, reason, isError) => plan.onClientClose?.(client, reason, isError),
   })
   settle = () => proxy.settle()
   const most = options.hotKeys ?? HOT_KEYS
   return {
     address: proxy.address,
     use(next) {
-      proxy.useTopology(shards.build(next.pool, next.settings))
       plan = next
+      proxy.useTopology(shards.build(next.pool, next.settings))
     },
     status(): Status {
       const { topology } = proxy
@@ -83,6 +83,7 @@ export async function servePool(options: ServePoolOptions): Promise<ServedPool> 
       const { gutter } = topology
       return {
         ...{ pool: pool.name, distribution: pool.distribution, tag: pool.tag, source },
+        listen: listenText(proxy.address),
         hash: topology.ring.placement.hashName,
         failurePolicy: settings.onFailure,
         ...{ clients: proxy.clients, clientsTotal: proxy.clientsTotal, clientErrors: proxy.clientErrors },
@@ -98,6 +99,13 @@ export async function servePool(options: ServePoolOptions): Promise<ServedPool> 
 }
 
 const HOT_KEYS = 10
+
+/** `host:port` or a path. */
+export function listenText(address: ListenAddress): string {
+  if ('path' in address) return address.path
+  const { host, port } = address
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
 
 function statusesOf(topology: Topology, most: number): ShardStatus[] {
   const { servers, placement } = topology.ring

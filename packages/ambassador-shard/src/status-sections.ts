@@ -53,12 +53,13 @@ export function statusSections({ pools }: { readonly pools: readonly Status[] })
 const HOT_SHOWN = 20
 
 function facts(status: Status): Cell[][] {
-  const { distribution, hash, tag, source, failurePolicy, clients, clientsTotal, commands } = status
+  const { distribution, hash, tag, source, listen, failurePolicy, clients, clientsTotal, commands } = status
   return [
     [
       'Placement',
       [distribution, hash, tag === undefined ? undefined : `tag ${tag}`].filter(Boolean).join(', '),
     ],
+    ['Clients find it at', { code: listen }],
     ['From', { code: source }],
     ['When a shard is down', failurePolicy],
     ['Clients', clients],

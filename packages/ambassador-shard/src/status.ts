@@ -65,6 +65,8 @@ export interface Status {
   readonly tag: string | undefined
   /** Where the topology is from, for people: `AMBASSADOR_SHARD_SERVERS`, or the path of a file. */
   readonly source: string
+  /** Where clients find it. */
+  readonly listen: string
   readonly failurePolicy: string
   readonly clients: number
   /** Clients since the start. */

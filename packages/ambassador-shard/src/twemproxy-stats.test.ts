@@ -27,6 +27,7 @@ const shard = (name: string, values: Partial<ShardStatus> = {}): ShardStatus => 
 
 const pool = (name: string, values: Partial<Status> = {}): Status => ({
   ...{ pool: name, distribution: 'ketama', hash: 'fnv1a_64', tag: undefined, source: 'a file' },
+  listen: '127.0.0.1:6379',
   ...{ failurePolicy: 'keep', clients: 0, clientsTotal: 0, clientErrors: 0, commands: 0, fragments: 0 },
   ...{ forwardErrors: 0, cacheHits: 0, shards: [shard('redis-1')], gutter: [] },
   ...values,

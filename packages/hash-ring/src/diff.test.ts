@@ -117,6 +117,14 @@ it('a server is the same one under its name, wherever it stands in the list', ()
   expect(diff(ketama(4), reversed)).toMatchObject({ moved: 0, examples: [] })
 })
 
+it('examples are of different ways, as far as there are some', () => {
+  const { examples } = diff(ketama(4), ketama(5), {
+    keys: Array.from({ length: 5_000 }, (_, at) => `${at}:key`),
+  })
+  expect(examples).toHaveLength(10)
+  expect(new Set(examples.map(({ from }) => from)).size).toBe(4)
+})
+
 it('examples are keys that move, from where and to where, and not more than asked for', () => {
   for (const [before, after] of [
     [ketama(4), ketama(5)],

@@ -38,6 +38,9 @@ export function diff(before: Ring, after: Ring, options: DiffOptions = {}): Ring
   const exact = sweep(before, after, flows)
   const most = options.examples ?? 10
   const examples: { key: string; from: string; to: string }[] = []
+  /** Those that say what another one has said. */
+  const further: typeof examples = []
+  const shown = new Map<number, number>()
   let keys = 0
   let moved = 0
   for (const key of firstOf(options.keys ?? generated(), options.samples ?? 100_000)) {
@@ -47,11 +50,20 @@ export function diff(before: Ring, after: Ring, options: DiffOptions = {}): Ring
     const [from, to] = [flows.from(old), flows.to(now)]
     if (from === to) continue
     moved += 1
-    if (examples.length < most) examples.push({ key: Buffer.from(bytesOf(key)).toString(), from, to })
+    const flow = old * after.servers.length + now
+    const alike = shown.get(flow) ?? 0
+    const list = alike < ALIKE_MOST ? examples : further
+    if (list.length >= most) continue
+    shown.set(flow, alike + 1)
+    list.push({ key: Buffer.from(bytesOf(key)).toString(), from, to })
   }
+  examples.push(...further.slice(0, Math.max(0, most - examples.length)))
   if (!exact && keys === 0) throw new Error('no key to look at: give keys, or leave them out')
   return { ...flows.result(), exact, sample: { keys, moved: keys === 0 ? 0 : moved / keys }, examples }
 }
+
+/** Examples of one way, before others are shown. */
+const ALIKE_MOST = 2
 
 function* generated(): Generator<string> {
   for (let number = 0; ; number += 1) yield `key:${number}`
