@@ -15,17 +15,13 @@ export function adminPage(overview: Overview): string {
     value === null ? '' : { code: value },
     source,
   ])
-  const notices = Object.entries(readiness.notices).map(
-    ([name, text]) =>
-      `<p class="notice" role="status"><strong>${escapeHtml(name)}</strong>: ${escapeHtml(text)}</p>`,
-  )
   const ready = readiness.ready ? stateHtml('ok', 'ready') : stateHtml('bad', 'not ready')
   return layout({
     title: `${container} - ${readiness.ready ? 'ready' : 'not ready'}`,
     body: `<h1>${escapeHtml(container)}</h1>
 <p>${escapeHtml(summary)} <small>Outrider ${escapeHtml(pattern)}, version ${escapeHtml(version)}</small></p>
 <p>This container is ${ready}.</p>
-${notices.join('\n')}
+${noticesHtml(readiness.notices)}
 ${navigation(links)}
 ${sectionHtml({ title: 'Readiness', head: ['Gate', 'State'], rows: gates })}
 ${sectionHtml({ title: 'Addresses', head: ['Port', 'Listens on'], rows: listening })}
@@ -33,9 +29,18 @@ ${sectionHtml({ title: 'Parameters', head: ['Name', 'Value', 'Source'], rows: va
   })
 }
 
+const noticesHtml = (notices: Readonly<Record<string, string>>): string =>
+  Object.entries(notices)
+    .map(
+      ([name, text]) =>
+        `<p class="notice" role="status"><strong>${escapeHtml(name)}</strong>: ${escapeHtml(text)}</p>`,
+    )
+    .join('\n')
+
 export interface OwnPage extends PageSpec {
   readonly container: string
   readonly links: readonly string[]
+  readonly notices: Readonly<Record<string, string>>
   readonly content: PageContent
   readonly time: Date
   /** Seconds after which it is loaded again; 0 for never. */
@@ -43,7 +48,8 @@ export interface OwnPage extends PageSpec {
 }
 
 /** A page that a container adds to its admin API. */
-export function ownPage({ container, title, help, links, content, time, refresh }: OwnPage): string {
+export function ownPage(page: OwnPage): string {
+  const { container, title, help, links, notices, content, time, refresh } = page
   const shown =
     content.sections()?.map(sectionHtml).join('\n') ??
     `<pre class="wide"><code>${escapeHtml(JSON.stringify(content.json(), null, 2))}</code></pre>`
@@ -56,6 +62,7 @@ export function ownPage({ container, title, help, links, content, time, refresh 
     refresh,
     body: `<h1>${escapeHtml(title)}</h1>
 <p>${escapeHtml(help)} <small>Outrider <a href="./">${escapeHtml(container)}</a></small></p>
+${noticesHtml(notices)}
 ${navigation(links)}
 ${shown}
 <p><small>As of <time>${time.toISOString()}</time>, ${again}.</small></p>`,

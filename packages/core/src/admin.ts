@@ -131,7 +131,8 @@ function adminApp({
       }
       const html = () => {
         const frame = { ...spec, container: container.name, links: links(), refresh: refreshOf(request) }
-        return ownPage({ ...frame, content, time: new Date() })
+        const { notices } = readiness.report()
+        return ownPage({ ...frame, notices, content, time: new Date() })
       }
       answer(request, response, { json: content.json, html })
     },

@@ -115,6 +115,9 @@ async function runCommand(
   const resolution = resolve(withoutRequirements(container), { ...inputs, argv: flags })
   if (!resolution.ok) return refuse(container, resolution.problems)
   if (command === undefined || !takes(command.usage, args.length)) {
+    const given = args.length === 0 ? 'nothing is given' : `${args.length} given`
+    if (command !== undefined)
+      process.stderr.write(`${container.name} ${name}: takes ${command.usage || 'nothing'}, and ${given}\n\n`)
     process.stderr.write(commandUsage(container, name))
     return exit(exitCodes.misconfigured)
   }

@@ -248,7 +248,7 @@ export class ShardConnection {
     const socket = this.#socket
     socket.setNoDelay(true)
     socket.on('error', (error) => {
-      if (this.#reason === '') this.#reason = error.message
+      if (this.#reason === '') this.#reason = reasonOf(error)
     })
     socket.on('end', () => {
       this.#options.counts.eofs += 1
@@ -355,6 +355,11 @@ export class ShardConnection {
 }
 
 const MINUS = 0x2d
+
+/** OpenSSL's own words, without its files and lines. */
+function reasonOf(error: Error): string {
+  return 'reason' in error && typeof error.reason === 'string' ? `TLS: ${error.reason}` : error.message
+}
 
 /** The error by which a server says that it cannot work, as twemproxy knows them; '' where it is another one. */
 function troubleIn(bytes: Buffer, start: number, end: number): string {
