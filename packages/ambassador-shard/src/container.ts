@@ -513,7 +513,7 @@ export default defineContainer({
     }
     /** Where clients must give a password: no change of a file lets them in without. */
     const guarded = new Set<string>()
-    const serve = async (next: readonly FilePool[]): Promise<void> => {
+    const serveNow = async (next: readonly FilePool[]): Promise<void> => {
       if (next.length > 1 && given('listen'))
         throw new Error(
           `there are ${next.length} pools, and one ${context.nameOf('listen')}: set ${context.nameOf('pool')}, or leave the address to the file`,
@@ -540,6 +540,17 @@ export default defineContainer({
       const idle = next.flatMap((pool) => ringOf(pool).idle)
       if (idle.length === 0) remarks.clear()
       else remarks.set(`${idle.join(', ')}: no key goes there, as the weight is too small`)
+    }
+
+    let turn = Promise.resolve()
+    /** One after the other: files may change at the same time. */
+    const serve = (choose: () => readonly FilePool[]): Promise<void> => {
+      const own = turn.then(() => {
+        const next = choose()
+        return next.length === 0 ? undefined : serveNow(next)
+      })
+      turn = own.catch(() => undefined)
+      return own
     }
 
     if (params.users !== undefined) {
@@ -569,7 +580,7 @@ export default defineContainer({
           }
           try {
             checkTls(tls)
-            if (found.length > 0) await serve(found)
+            await serve(() => found)
           } catch (error) {
             tls = before
             throw error
@@ -580,12 +591,12 @@ export default defineContainer({
     try {
       const own = poolOf(params)
       const { topology } = params
-      if (own !== undefined) await serve([own])
+      if (own !== undefined) await serve(() => [own])
       if (topology !== undefined)
         await follow('topology', ['topology'], async (contents) => {
           const before = found
           const next = poolsIn(requireFile(contents, topology), params.pool)
-          await serve(next)
+          await serve(() => next)
           for (const pool of next) {
             const old = before.find(({ name }) => name === pool.name)
             const change = old && describeChange(old, pool)
