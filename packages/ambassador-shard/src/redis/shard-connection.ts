@@ -358,7 +358,8 @@ const MINUS = 0x2d
 
 /** OpenSSL's own words, without its files and lines. */
 function reasonOf(error: Error): string {
-  return 'reason' in error && typeof error.reason === 'string' ? `TLS: ${error.reason}` : error.message
+  const isOpenSsl = 'library' in error && 'reason' in error && typeof error.reason === 'string'
+  return isOpenSsl ? `TLS: ${error.reason}` : error.message
 }
 
 /** The error by which a server says that it cannot work, as twemproxy knows them; '' where it is another one. */
