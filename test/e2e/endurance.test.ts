@@ -102,7 +102,7 @@ const openConnections = /^\w+_open_connections /
 
 /** Where connections are limited, to as many as are opened here. */
 const roomFor20k = (container: Container): Record<string, string> =>
-  settings(container, { maxConnections: '20000' })
+  settings(container, { maxConnections: '20000', maxClients: '20000' })
 
 /** And where one on which nothing is asked would be closed after some seconds, not before the end. */
 const roomForIdle = (container: Container): Record<string, string> =>

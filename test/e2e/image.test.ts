@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { address } from '@outrider/core'
+import { address, type Container } from '@outrider/core'
 import { definitionOf } from '@outrider/core/render'
 import { type Addresses, type Fixture, onFreePorts } from '@outrider/core/testing'
 import { type StartedTestContainer, Wait } from 'testcontainers'
@@ -85,15 +85,9 @@ for (const { container, makeFixture } of await containerPackages()) {
     )
 
     line(2, 'wrong parameters end it with exit code 2 and every problem', async () => {
-      const run = await dockerResult(
-        'run',
-        '--rm',
-        '-e',
-        `${container.prefix}DRAIN=10`,
-        '-e',
-        `${container.prefix}X=1`,
-        image,
-      )
+      const wrong = [`${container.prefix}DRAIN=10`, `${container.prefix}X=1`]
+      const settings = [...wrong, ...requiredOf(container)].flatMap((setting) => ['-e', setting])
+      const run = await dockerResult('run', '--rm', ...settings, image)
       expect(run.code).toBe(2)
       expect(run.stderr.trim().split('\n')).toHaveLength(2)
     })
@@ -178,3 +172,9 @@ it('the base image has certificates and time zones, and no shell or package mana
   expect(await look(['/bin/sh', '/usr/bin/apt', '/usr/bin/dpkg'])).toBe('false,false,false')
   expect(await node('console.log(process.getuid())')).toBe('65532')
 })
+
+/** What must be set of a container, with examples. */
+const requiredOf = ({ params }: Container): string[] =>
+  params
+    .filter(({ facts }) => facts.default === undefined && !facts.optional)
+    .map(({ variable, facts }) => `${variable}=${facts.example ?? 'a-secret'}`)

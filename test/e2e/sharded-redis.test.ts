@@ -66,10 +66,11 @@ function poolOf(servers: readonly Redis[]): ShardPool {
   return read.pool
 }
 
-/** Any bytes, some with a tag. */
+/** Any bytes, each key another, some with a tag. */
 const keys = Array.from({ length: 1_000 }, (_, at) =>
   Buffer.concat([
-    randomBytes(1 + (at % 40)),
+    Buffer.of(at >> 8, at & 0xff),
+    randomBytes(at % 40),
     Buffer.from(at % 3 === 0 ? `{user:${at}}` : ''),
     randomBytes(at % 5),
   ]),

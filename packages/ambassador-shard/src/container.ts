@@ -1,6 +1,5 @@
 import { X509Certificate } from 'node:crypto'
 import { hostname } from 'node:os'
-import { createSecureContext } from 'node:tls'
 import {
   address,
   bytes,
@@ -24,7 +23,7 @@ import {
   throttle,
   version,
 } from '@outrider/core'
-import { parseYaml } from '@outrider/core/yaml'
+import type { YamlFile } from '@outrider/core/yaml'
 import { DISTRIBUTIONS, isDistribution, isKeyHashName, KEY_HASHES } from '@outrider/hash-ring'
 import {
   changeText,
@@ -263,12 +262,22 @@ function poolOf(values: Values): PoolDescription | undefined {
 }
 
 /** The pools of a topology file. @throws Error with every fault, its line and column */
-function poolsIn(content: Buffer, only: string | undefined, isCompared = false): readonly FilePool[] {
-  const file = parseYaml(content.toString())
+async function poolsIn(
+  content: Buffer,
+  only: string | undefined,
+  isCompared = false,
+): Promise<readonly FilePool[]> {
+  const file = await readYaml(content)
   // Compared with a file of twemproxy's, of which one pool is wanted, a file of ours is that one.
   const read = readPools(file.value, isCompared && isOwnTopology(file.value) ? undefined : only)
   if (read.ok) return read.pools
   throw new Error(read.faults.map((fault) => faultText(fault, file.where)).join('; '))
+}
+
+/** Loaded only by those who have a file: it costs two megabytes. */
+async function readYaml(content: Buffer): Promise<YamlFile> {
+  const { parseYaml } = await import('@outrider/core/yaml')
+  return parseYaml(content.toString())
 }
 
 const faultText = ({ path: at, text: what }: Fault, where: (path: Fault['path']) => string): string =>
@@ -298,10 +307,10 @@ const commands: Readonly<Record<string, Command<typeof params>>> = {
   explain: {
     usage: '<key>...',
     summary: 'Says on which shard each key lives, and why.',
-    run({ args, params: values, readFile }) {
+    async run({ args, params: values, readFile }) {
       const { topology } = values
       const own = topology === undefined ? poolOf(values) : undefined
-      const pools = topology === undefined ? [] : poolsAt(topology, readFile, values.pool)
+      const pools = topology === undefined ? [] : await poolsAt(topology, readFile, values.pool)
       if (own !== undefined) pools.push(own)
       return {
         text: pools.flatMap((pool) => args.map((key) => explainText(pool, key, pools.length > 1))).join('\n'),
@@ -311,9 +320,9 @@ const commands: Readonly<Record<string, Command<typeof params>>> = {
   diff: {
     usage: '<old> <new>',
     summary: 'Says what another topology file would move, before it is used.',
-    run({ args: [old = '', next = ''], params: { pool }, readFile }) {
-      const before = poolsAt(old, readFile, pool, true)
-      const after = poolsAt(next, readFile, pool, true)
+    async run({ args: [old = '', next = ''], params: { pool }, readFile }) {
+      const before = await poolsAt(old, readFile, pool, true)
+      const after = await poolsAt(next, readFile, pool, true)
       if (before.length > 1 && after.length === 1 && !before.some(({ name }) => name === after[0]?.name)) {
         const names = before.map(({ name }) => name).join(', ')
         throw new StartError(
@@ -336,15 +345,15 @@ const commands: Readonly<Record<string, Command<typeof params>>> = {
 }
 
 /** @throws StartError that says what is wrong with the file */
-function poolsAt(
+async function poolsAt(
   file: string,
   readFile: (path: string) => string,
   only: string | undefined,
   isCompared = false,
-): FilePool[] {
+): Promise<FilePool[]> {
   const text = readFile(file)
   try {
-    return [...poolsIn(Buffer.from(text), only, isCompared)]
+    return [...(await poolsIn(Buffer.from(text), only, isCompared))]
   } catch (error) {
     throw new StartError(`${file}: ${error instanceof Error ? error.message : String(error)}`)
   }
@@ -402,10 +411,15 @@ export default defineContainer({
       'pool',
       'shard',
     ]),
-    latency: gauge(
-      'shard_latency_seconds',
-      'Time until replies came, of the last half minute to a minute, by quantile.',
-      ['pool', 'shard', 'quantile'],
+    latencyHalf: gauge(
+      'shard_latency_p50_seconds',
+      'Time within which half of the replies came, of the last half minute to a minute.',
+      ['pool', 'shard'],
+    ),
+    latencyMost: gauge(
+      'shard_latency_p99_seconds',
+      'Time within which 99 of 100 replies came, of the last half minute to a minute.',
+      ['pool', 'shard'],
     ),
     hot: gauge('hot_key_requests_per_second', 'How often the hottest keys are asked for, from a sample.', [
       'pool',
@@ -555,8 +569,8 @@ export default defineContainer({
 
     if (params.users !== undefined) {
       const file = params.users
-      await follow('users', ['users'], (contents) => {
-        const yaml = parseYaml(requireFile(contents, file).toString())
+      await follow('users', ['users'], async (contents) => {
+        const yaml = await readYaml(requireFile(contents, file))
         const read = readUsers(yaml.value)
         if (!read.ok) throw new Error(read.faults.map((fault) => faultText(fault, yaml.where)).join('; '))
         users = usersOf(read.passwords)
@@ -595,7 +609,7 @@ export default defineContainer({
       if (topology !== undefined)
         await follow('topology', ['topology'], async (contents) => {
           const before = found
-          const next = poolsIn(requireFile(contents, topology), params.pool)
+          const next = await poolsIn(requireFile(contents, topology), params.pool)
           await serve(() => next)
           for (const pool of next) {
             const old = before.find(({ name }) => name === pool.name)
@@ -623,7 +637,9 @@ export default defineContainer({
     const told = new Told()
     onScrape(() => {
       const now = told.begin()
-      for (const gauge of [metrics.up, metrics.ejected, metrics.latency, metrics.hot]) gauge.reset()
+      for (const gauge of [metrics.up, metrics.ejected, metrics.latencyHalf, metrics.latencyMost])
+        gauge.reset()
+      metrics.hot.reset()
       for (const gauge of [metrics.serverUp, metrics.inFlight, metrics.connections]) gauge.reset()
       for (const status of pools.statuses()) {
         const { pool } = status
@@ -637,8 +653,8 @@ export default defineContainer({
         for (const { name: shard, state, latency, servers, hot } of [...status.shards, ...status.gutter]) {
           metrics.up.set({ pool, shard }, servers[0]?.up ? 1 : 0)
           metrics.ejected.set({ pool, shard }, state === 'ejected' ? 1 : 0)
-          metrics.latency.set({ pool, shard, quantile: '0.5' }, latency.p50Ms / 1000)
-          metrics.latency.set({ pool, shard, quantile: '0.99' }, latency.p99Ms / 1000)
+          metrics.latencyHalf.set({ pool, shard }, latency.p50Ms / 1000)
+          metrics.latencyMost.set({ pool, shard }, latency.p99Ms / 1000)
           for (const { key, perSecond } of hot) metrics.hot.set({ pool, shard, key }, perSecond)
           for (const server of servers) {
             const labels = { pool, shard, server: server.address }
@@ -681,7 +697,9 @@ function checkTls({ ca, cert, key }: ShardTls): void {
     if (found.length === 0) throw new Error('there is no certificate in the file of authorities')
     for (const one of found) new X509Certificate(one)
   }
-  createSecureContext({ ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) })
+  process
+    .getBuiltinModule('node:tls')
+    .createSecureContext({ ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) })
 }
 
 interface Counting {

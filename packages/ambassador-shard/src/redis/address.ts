@@ -1,5 +1,4 @@
 import { connect, isIP, type OnReadOpts, type Socket } from 'node:net'
-import { checkServerIdentity, connect as connectTls, createSecureContext } from 'node:tls'
 import type { ShardAddress } from './upstream.ts'
 
 export interface ShardTls {
@@ -37,6 +36,12 @@ export function shardAddress(
   const text = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
   if (tls === undefined)
     return { text, ...credentials, connect: (onread) => connect({ host, port, noDelay: true, onread }) }
+  // Loaded only by those who need it: it costs nearly two megabytes.
+  const {
+    checkServerIdentity,
+    connect: connectTls,
+    createSecureContext,
+  } = process.getBuiltinModule('node:tls')
   const { name = host, ...material } = tls
   // Made once: each one costs memory that the garbage collector does not see (nodejs/node#66002).
   const secureContext = createSecureContext({ ...material, minVersion: 'TLSv1.2' })
