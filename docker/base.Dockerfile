@@ -43,6 +43,8 @@ FROM scratch
 COPY --from=rootfs /rootfs/ /
 # Express and others show internals in their error pages unless told that this is production.
 ENV NODE_ENV=production
+# The C library gives each thread a heap of its own, and Node has ten that hardly use theirs: three megabytes less.
+ENV MALLOC_ARENA_MAX=2
 WORKDIR /app
 USER 65532:65532
 ENTRYPOINT ["/usr/bin/node"]
