@@ -149,4 +149,4 @@ USER 65532:65532
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
   CMD ["/usr/bin/node","/app/main.js","--probe","ready"]
-ENTRYPOINT ["/usr/bin/node","--max-semi-space-size=2","/app/main.js"]
+ENTRYPOINT ["/usr/bin/node","--max-semi-space-size=2","--v8-pool-size=1","/app/main.js"]

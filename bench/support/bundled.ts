@@ -14,7 +14,11 @@ export async function containerCommand(
 ): Promise<Command> {
   const sources = inRoot('packages', name, 'src/main.ts')
   const main = nodeArgs.length > 0 ? sources : await bundledOnce(name, sources)
-  return { program: process.execPath, args: ['--max-semi-space-size=2', ...nodeArgs, main], env }
+  return {
+    program: process.execPath,
+    args: ['--max-semi-space-size=2', '--v8-pool-size=1', ...nodeArgs, main],
+    env,
+  }
 }
 
 function bundledOnce(name: string, sources: string): Promise<string> {

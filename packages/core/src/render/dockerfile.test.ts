@@ -65,7 +65,9 @@ describe('the Dockerfile', () => {
 
   it('runs as user 65532, without a shell', () => {
     expect(lines).toContain('USER 65532:65532')
-    expect(lines).toContain('ENTRYPOINT ["/usr/bin/node","--max-semi-space-size=2","/app/main.js"]')
+    expect(lines).toContain(
+      'ENTRYPOINT ["/usr/bin/node","--max-semi-space-size=2","--v8-pool-size=1","/app/main.js"]',
+    )
     expect(lines).toContain('  CMD ["/usr/bin/node","/app/main.js","--probe","ready"]')
   })
 
