@@ -1,4 +1,5 @@
-import { listenText, type ServedPool, type ServePoolOptions, servePool } from './serve-pool.ts'
+import { targetText } from './pool.ts'
+import { type ServedPool, type ServePoolOptions, servePool } from './serve-pool.ts'
 import type { Status } from './status.ts'
 
 /** A pool that is served from now on, or no longer, at an address. */
@@ -83,4 +84,4 @@ export class Pools implements AsyncDisposable {
 }
 
 /** A pool is where it listens: under another name its clients stay, and elsewhere they have to come anew anyway. */
-const identityOf = ({ listen }: ServePoolOptions): string => listenText(listen)
+const identityOf = ({ listen }: ServePoolOptions): string => targetText(listen)

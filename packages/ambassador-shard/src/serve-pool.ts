@@ -1,5 +1,5 @@
 import type { ListenAddress } from '@outrider/listen'
-import type { PoolDescription } from './pool.ts'
+import { type PoolDescription, targetText } from './pool.ts'
 import type { ClientLimits } from './redis/client-connection.ts'
 import type { Users } from './redis/local.ts'
 import { startRedisProxy } from './redis/proxy.ts'
@@ -83,7 +83,7 @@ export async function servePool(options: ServePoolOptions): Promise<ServedPool> 
       const { gutter } = topology
       return {
         ...{ pool: pool.name, distribution: pool.distribution, tag: pool.tag, source },
-        listen: listenText(proxy.address),
+        listen: targetText(proxy.address),
         hash: topology.ring.placement.hashName,
         failurePolicy: settings.onFailure,
         ...{ clients: proxy.clients, clientsTotal: proxy.clientsTotal, clientErrors: proxy.clientErrors },
@@ -99,13 +99,6 @@ export async function servePool(options: ServePoolOptions): Promise<ServedPool> 
 }
 
 const HOT_KEYS = 10
-
-/** `host:port` or a path. */
-export function listenText(address: ListenAddress): string {
-  if ('path' in address) return address.path
-  const { host, port } = address
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
-}
 
 function statusesOf(topology: Topology, most: number): ShardStatus[] {
   const { servers, placement } = topology.ring
