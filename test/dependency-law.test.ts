@@ -50,7 +50,7 @@ describe('the dependency law', () => {
             target.startsWith('./') ||
             target.startsWith('node:') ||
             target === LIBRARIES[file] ||
-            /^@outrider\/(listen|http-forward|resp|hash-ring)$/.test(target)
+            /^@outrider\/(listen|http-forward|resp|hash-ring|git-mirror)$/.test(target)
           return imports.filter((target) => !allowed(target)).map((target) => `${file} imports ${target}`)
         }),
     )

@@ -1,0 +1,1 @@
+export type { Access, Credential, SshAccess } from './access.ts'
