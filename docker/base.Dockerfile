@@ -27,12 +27,15 @@ RUN cd /rootfs/etc \
   && echo 'nonroot:x:65532:' >> group \
   && echo 'hosts: files dns' > nsswitch.conf
 # Left out: programs, which would need a shell; converters between character sets, of which Node has its own; time zones
-# counted with leap seconds; helpers of debuggers; documentation, but not the licences.
+# counted with leap seconds; helpers of debuggers; documentation, but not the licences. /bin is /usr/bin, as in an
+# installed Debian, so that an image with programs has each of them at both paths.
 RUN cd /rootfs \
-  && rm -rf bin/* sbin/* usr/bin/* usr/sbin/* etc/update-motd.d usr/lib/*/gconv usr/share/zoneinfo/right \
+  && rm -rf bin sbin usr/bin/* usr/sbin/* etc/update-motd.d usr/lib/*/gconv usr/share/zoneinfo/right \
     usr/share/zoneinfo/posix usr/share/base-files usr/share/ca-certificates usr/share/gcc usr/share/gdb \
     usr/share/lintian usr/share/locale usr/share/man usr/share/doc/*/examples \
-  && find usr/share/doc -type f ! -name copyright -delete
+  && find usr/share/doc -type f ! -name copyright -delete \
+  && ln -s usr/bin bin \
+  && ln -s usr/sbin sbin
 # In /usr/bin, where a distribution has its programs: on every PATH, and the same path in each ENTRYPOINT.
 COPY --from=node /usr/local/bin/node /rootfs/usr/bin/node
 COPY --from=node /usr/local/LICENSE /rootfs/usr/share/doc/node/copyright
