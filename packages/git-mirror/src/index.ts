@@ -1,1 +1,16 @@
 export type { Access, Credential, SshAccess } from './access.ts'
+export { checkRef, checkRepo, isHash, RefusedAddress } from './address.ts'
+export { createGit, type Git, type GitOptions, type ProcessReport, type RunOptions } from './git.ts'
+export { GitError, type GitErrorKind } from './git-error.ts'
+export {
+  type Mirror,
+  type MirrorEvent,
+  type MirrorOptions,
+  openMirror,
+  type RefSource,
+  type SyncOptions,
+  type SyncResult,
+} from './mirror.ts'
+export type { RemoteRef } from './remote-ref.ts'
+export { type Signers, UnsignedError } from './signature.ts'
+export type { Tree } from './worktree.ts'

@@ -1,0 +1,76 @@
+import type { Dirent } from 'node:fs'
+import { lstat, readdir, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { uniqueSuffix } from './unique-suffix.ts'
+
+/**
+ * Takes away what git processes that were killed have left in a repository that nobody else uses now: locks of refs,
+ * indexes and of the list of shallow commits, and half-written objects and packs. No git process is started.
+ * @returns the paths that were removed, relative to `.git`
+ */
+export async function removeLeftovers(gitDirectory: string): Promise<readonly string[]> {
+  const removed: string[] = []
+  const remove = async (path: string) => {
+    await rm(join(gitDirectory, path), { recursive: true, force: true })
+    removed.push(path)
+  }
+  for await (const { path, name, entry } of walk(gitDirectory, '', 0)) {
+    if (isLeftover(path, name, entry)) await remove(path)
+  }
+  return removed
+}
+
+function isLeftover(path: string, name: string, entry: Dirent): boolean {
+  if (entry.isDirectory()) return /^(tmp_objdir-|incoming-)/.test(name)
+  if (path.startsWith('objects/')) return /^(tmp_|\.tmp-)/.test(name) || name.endsWith('.lock')
+  return name.endsWith('.lock') || /^(gc\.pid|shallow_\w+|\.outrider-\w+)$/.test(name)
+}
+
+/** Deep enough for the refs, indexes and objects of submodules inside submodules; never out through a link. */
+const deepest = 24
+
+async function* walk(
+  root: string,
+  inside: string,
+  depth: number,
+): AsyncGenerator<{ readonly path: string; readonly name: string; readonly entry: Dirent }> {
+  const entries = await readdir(join(root, inside), { withFileTypes: true }).catch(() => [])
+  for (const entry of entries) {
+    const path = inside === '' ? entry.name : `${inside}/${entry.name}`
+    yield { path, name: entry.name, entry }
+    // Loose objects lie in 256 directories that hold nothing else but the temporary ones looked for.
+    if (entry.isDirectory() && depth < deepest && !/^(tmp_objdir-|incoming-)/.test(entry.name))
+      yield* walk(root, path, depth + 1)
+  }
+}
+
+/** Whether the directory has what git needs to call it a repository. */
+export async function isRepository(gitDirectory: string): Promise<boolean> {
+  const kinds = await Promise.all(
+    ['HEAD', 'objects', 'refs', 'config'].map((name) => lstat(join(gitDirectory, name)).catch(() => undefined)),
+  )
+  const [head, objects, refs, config] = kinds
+  return (
+    head?.isFile() === true &&
+    head.size > 0 &&
+    objects?.isDirectory() === true &&
+    refs?.isDirectory() === true &&
+    config?.isFile() === true &&
+    config.size > 0
+  )
+}
+
+const aside = '.git.broken-'
+
+/** Puts a repository that cannot be used out of the way; published trees lie outside of it and stay. */
+export async function setAside(directory: string): Promise<void> {
+  await rename(join(directory, '.git'), join(directory, `${aside}${uniqueSuffix()}`)).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  })
+}
+
+/** Removes what was set aside, now or by an earlier process. */
+export async function removeSetAside(directory: string): Promise<void> {
+  const names = (await readdir(directory)).filter((name) => name.startsWith(aside))
+  for (const name of names) await rm(join(directory, name), { recursive: true, force: true })
+}

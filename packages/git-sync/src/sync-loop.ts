@@ -1,0 +1,144 @@
+import type { Access, Mirror, SyncResult, Tree } from '@outrider/git-mirror'
+
+export interface SyncLoopOptions {
+  readonly mirror: Mirror
+  readonly periodMs: number
+  /** Until the first success. */
+  readonly initPeriodMs: number
+  /** Of one whole sync. */
+  readonly timeoutMs: number
+  /** In a row, after which the loop gives up; 0 and 1 at the first, negative for never. */
+  readonly maxFailures: number
+  /** Until the first success. */
+  readonly initMaxFailures: number
+  /** Ends after the first success. */
+  readonly isOneTime: boolean
+  /** Credentials as they are now; read before each sync. */
+  readonly access: (signal: AbortSignal) => Promise<Access>
+  readonly beforePublish?: (tree: Tree, signal: AbortSignal) => Promise<void>
+  readonly onSync: (report: SyncReport) => void
+}
+
+export type SyncReport =
+  | (SyncResult & { readonly ms: number; readonly isFirst: boolean })
+  | {
+      readonly outcome: 'failed'
+      readonly ms: number
+      readonly error: Error
+      /** In a row. */
+      readonly failures: number
+      /** Until the next try; undefined when there is none. */
+      readonly retryMs: number | undefined
+    }
+
+/** Disposing ends the sync in hand and its processes. */
+export interface SyncLoop extends AsyncDisposable {
+  /** Why it ended by itself: `done` after a one-time sync, `failed` after too many failures. Never when it was stopped. */
+  readonly ended: Promise<'done' | 'failed'>
+  /** Syncs now, or once more after the sync in hand: what was asked meanwhile is merged into one. */
+  trigger(): void
+  /** Begins no further sync; resolves when the one in hand is over. */
+  stop(): Promise<void>
+}
+
+/** The longest wait after failures, unless the period itself is longer. */
+const mostBackoffMs = 120_000
+
+/** The wait doubles with each failure, and is spread so that many who failed together do not come back together. */
+export function backoffMs(periodMs: number, failures: number, random: number): number {
+  const most = Math.max(periodMs, mostBackoffMs)
+  const wait = Math.min(most, periodMs * 2 ** Math.min(failures - 1, 30))
+  return wait * (0.75 + random / 2)
+}
+
+export function startSyncLoop(options: SyncLoopOptions): SyncLoop {
+  const { mirror, onSync } = options
+  const stopping = new AbortController()
+  const cutOff = new AbortController()
+  const ended = Promise.withResolvers<'done' | 'failed'>()
+  let isAsked = false
+  let wake: (() => void) | undefined
+
+  const rest = (ms: number) =>
+    new Promise<void>((resolve) => {
+      // A timer fires at once beyond this, and a pinned ref has nothing to wait for.
+      const timer = ms > 2 ** 31 - 1 ? undefined : setTimeout(resolve, ms)
+      wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+      if (isAsked || stopping.signal.aborted) wake()
+    })
+
+  const syncOnce = async (): Promise<SyncResult> => {
+    const deadline = AbortSignal.timeout(options.timeoutMs)
+    const signal = AbortSignal.any([deadline, cutOff.signal])
+    try {
+      const access = await options.access(signal)
+      const { beforePublish } = options
+      return await mirror.sync({
+        access,
+        signal,
+        ...(beforePublish !== undefined && { beforePublish: (tree: Tree) => beforePublish(tree, signal) }),
+      })
+    } catch (error) {
+      if (!deadline.aborted) throw error
+      throw new Error(`the sync took longer than its timeout of ${options.timeoutMs / 1000} s: ${messageOf(error)}`, {
+        cause: error,
+      })
+    }
+  }
+
+  const loop = async () => {
+    let failures = 0
+    let hasSucceeded = false
+    while (!stopping.signal.aborted) {
+      isAsked = false
+      const begun = performance.now()
+      const ms = () => performance.now() - begun
+      let waitMs: number
+      try {
+        const result = await syncOnce()
+        const isFirst = !hasSucceeded
+        hasSucceeded = true
+        failures = 0
+        onSync({ ...result, ms: ms(), isFirst })
+        if (options.isOneTime) return ended.resolve('done')
+        waitMs = result.isPinned ? Number.POSITIVE_INFINITY : options.periodMs
+      } catch (error) {
+        if (cutOff.signal.aborted) return
+        failures += 1
+        const most = hasSucceeded ? options.maxFailures : options.initMaxFailures
+        const isLast = most >= 0 && failures >= most
+        waitMs = backoffMs(hasSucceeded ? options.periodMs : options.initPeriodMs, failures, Math.random())
+        const retryMs = isLast ? undefined : waitMs
+        onSync({ outcome: 'failed', ms: ms(), error: toError(error), failures, retryMs })
+        if (isLast) return ended.resolve('failed')
+      }
+      await rest(waitMs)
+    }
+  }
+  const running = loop()
+  running.catch((error: unknown) => ended.reject(error))
+
+  const stop = async () => {
+    stopping.abort()
+    wake?.()
+    await running
+  }
+  return {
+    ended: ended.promise,
+    trigger() {
+      isAsked = true
+      wake?.()
+    },
+    stop,
+    async [Symbol.asyncDispose]() {
+      cutOff.abort(new Error('it was told to stop'))
+      await stop()
+    },
+  }
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+const toError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)))
