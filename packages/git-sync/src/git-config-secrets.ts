@@ -1,0 +1,52 @@
+import { type GitSetting, parseGitConfigText } from './git-config-text.ts'
+
+const mask = '***'
+
+/** What in a `--git-config` no output may hold: headers that are sent, and credentials in URLs. */
+export function secretsInGitConfig(text: string): readonly string[] {
+  const settings = read(text)
+  if (settings === undefined) return text === '' ? [] : [text]
+  return settings.flatMap(([key, value]) => [
+    ...(isHeader(key) ? headerSecrets(value) : []),
+    ...credentialsOf(key),
+    ...credentialsOf(value),
+  ])
+}
+
+/** A `--git-config` as it may be shown; nothing of it where it cannot be read. */
+export function shownGitConfig(text: string): string {
+  const settings = read(text)
+  if (settings === undefined) return text === '' ? '' : mask
+  return settings
+    .map(([key, value]) => `${quoted(masked(key))}:${quoted(isHeader(key) ? mask : masked(value))}`)
+    .join(',')
+}
+
+function read(text: string): readonly GitSetting[] | undefined {
+  try {
+    return parseGitConfigText(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** `http.extraHeader` and `http.<url>.extraHeader`, most often with a token. */
+const isHeader = (key: string): boolean => /\.extraheader$/i.test(key)
+
+/** All of it, and the token alone, which git shows by itself. */
+const headerSecrets = (value: string): string[] =>
+  [value, value.replace(/^[^:]*:\s*/, ''), value.split(/\s+/).at(-1) ?? ''].filter((part) => part !== '')
+
+const pairs = /(?<=:\/\/)[^/?#\s]*(?=@)/g
+
+const credentialsOf = (text: string): string[] =>
+  [...text.matchAll(pairs)]
+    .flatMap(([pair]) => [pair, pair.slice(pair.indexOf(':') + 1)])
+    .filter((part) => part !== '')
+
+const masked = (text: string): string => text.replace(pairs, mask)
+
+const quoted = (text: string): string =>
+  /^[^",:\\\n\t]+$/.test(text)
+    ? text
+    : `"${text.replace(/["\\]/g, '\\$&').replaceAll('\n', '\\n').replaceAll('\t', '\\t')}"`
