@@ -1,4 +1,5 @@
 import { arityOf } from './arity.ts'
+import type { BaseName } from './base-images.ts'
 import { found } from './checks.ts'
 import type { Commands } from './command.ts'
 import { reloadMetrics } from './follow.ts'
@@ -58,10 +59,11 @@ export interface Needs {
   readonly unread?: readonly string[]
 }
 
-/** What the user mounts at a directory, and the object of Kubernetes that snippets take it from. */
+/** A directory that is mounted, and where snippets take it from. */
 export interface Volume {
   readonly help: string
-  readonly from: 'secret' | 'configMap'
+  /** `shared` is empty at first: the container writes there, and the application reads at the same path. */
+  readonly from: 'secret' | 'configMap' | 'shared'
 }
 
 /** What a container is given to work with. */
@@ -124,6 +126,8 @@ export interface Definition<
   readonly params: P
   /** Name of a port to the address parameter that sets it. */
   readonly ports?: Readonly<Record<O, AddressKeys<P>>>
+  /** What its image stands on where that is not the common base: one with the programs that it starts. */
+  readonly base?: BaseName
   /** Directory in the image to what the user mounts there; with a text alone it is from a Secret. */
   readonly volumes?: Readonly<Record<string, string | Volume>>
   readonly metrics: M
@@ -182,6 +186,7 @@ export interface Container {
   /** Own parameters first, then the common ones. */
   readonly params: readonly NamedParam[]
   readonly ports: Readonly<Record<string, string>>
+  readonly base: BaseName
   readonly volumes: Readonly<Record<string, Volume>>
   readonly metrics: MetricSpecs
   readonly pages: PageSpecs
@@ -246,6 +251,7 @@ export function defineContainer<
     prefix,
     params,
     ports: definition.ports ?? {},
+    base: definition.base ?? 'base',
     volumes: Object.fromEntries(
       Object.entries(definition.volumes ?? {}).map(([directory, volume]) => [directory, volumeOf(volume)]),
     ),

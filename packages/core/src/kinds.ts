@@ -37,6 +37,8 @@ export interface Facts {
   readonly advanced?: true
   /** It names a directory, not a file. */
   readonly directory?: true
+  /** Of a path: the container writes there, so snippets share its directory with the application. */
+  readonly written?: true
   /** The files it names are watched; a change takes effect while running. */
   readonly reloads?: true
   /** An unprefixed variable that serves when the prefixed one is not set, for the containers of one pod. */
