@@ -9,7 +9,7 @@ export interface BaseImage {
 export const baseImages = {
   /** Node, and nothing else that could be run. */
   base: { init: [], hasShell: false },
-  /** Besides, git over HTTPS and SSH, GnuPG, and what scripts call. Of orphans, init reaps those that are not Node's own. */
+  /** Besides, git over HTTPS and SSH, GnuPG and what scripts call. Tini reaps also where it is not process 1. */
   git: { init: ['/usr/bin/tini', '-s', '--'], hasShell: true },
 } as const satisfies Readonly<Record<string, BaseImage>>
 

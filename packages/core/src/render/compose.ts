@@ -3,6 +3,7 @@ import {
   drainOf,
   type GivenParam,
   imageOf,
+  type Mount,
   mountsOf,
   portsOf,
   settingsOf,
@@ -18,12 +19,16 @@ export function compose(container: Container, given: readonly GivenParam[] = [])
   const unmounted = unmountedOf(container, given)
   // What listens on loopback cannot be published.
   const ports = portsOf(container, given).filter(({ isLoopback }) => !isLoopback)
+  const mounts = mountsOf(container, given)
+  const shared = mounts.filter(({ from }) => from === 'shared')
   const lines = [
     '# Use beside your own file: docker compose -f compose.yaml -f this-file.yaml up. It shares the network of the service',
     `# app${ports.length > 0 ? ', which publishes the ports of both:' : '.'}`,
     ...(ports.length > 0 ? ['#   app:', '#     ports:'] : []),
     ...ports.map(({ port }) => `#       - "${port}:${port}"`),
     'services:',
+    ...(shared.length > 0 ? ['  app:', '    volumes:'] : []),
+    ...shared.map((mount) => `      - ${mounted(mount, true)}`),
     `  ${container.name}:`,
     `    image: ${imageOf(container)}`,
     '    network_mode: service:app',
@@ -53,16 +58,20 @@ export function compose(container: Container, given: readonly GivenParam[] = [])
   }
   const secrets = settings.filter(({ secret }) => secret).map(({ variable }) => variable.toLowerCase())
   if (secrets.length > 0) lines.push(`    secrets: [${secrets.join(', ')}]`)
-  const mounts = mountsOf(container, given)
-  if (mounts.length > 0) {
-    lines.push('    volumes:')
-    for (const { directory, help } of mounts)
-      lines.push(
-        `      # ${help}`,
-        `      - ${yamlText(`.${directory}:${directory}:ro`.replaceAll('$', '$$$$'))}`,
-      )
-  }
+  if (mounts.length > 0) lines.push('    volumes:')
+  for (const mount of mounts)
+    lines.push(`      # ${mount.help}`, `      - ${mounted(mount, mount.from !== 'shared')}`)
+  if (shared.length > 0) lines.push('volumes:', ...shared.map(({ name }) => `  ${name}:`))
   if (secrets.length > 0)
     lines.push('secrets:', ...secrets.flatMap((name) => [`  ${name}:`, `    file: ./${name}`]))
   return `${lines.join('\n')}\n`
 }
+
+/** What is not shared is beside the compose file, in a directory of the same name. */
+const mounted = ({ name, directory, from }: Mount, readOnly: boolean): string =>
+  yamlText(
+    `${from === 'shared' ? name : `.${directory}`}:${directory}${readOnly ? ':ro' : ''}`.replaceAll(
+      '$',
+      '$$$$',
+    ),
+  )

@@ -14,7 +14,7 @@ export function dockerfile(container: Container, version: string): string {
   }
   const lines = [
     `# Generated from packages/${container.name}/src/container.ts by "npm run generate"; do not edit.`,
-    'ARG BASE_IMAGE=outrider/base:latest',
+    `ARG BASE_IMAGE=outrider/${container.base}:latest`,
     'FROM $BASE_IMAGE',
     `COPY ${container.name}/ /app/`,
     '',
@@ -37,7 +37,7 @@ export function dockerfile(container: Container, version: string): string {
     'STOPSIGNAL SIGTERM',
     'HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \\',
     `  CMD ${JSON.stringify([...entryPoint, '--probe', 'ready'])}`,
-    `ENTRYPOINT ${JSON.stringify(servingEntryPoint)}`,
+    `ENTRYPOINT ${JSON.stringify(servingEntryPoint(container))}`,
   ]
   return `${lines.join('\n').replaceAll(/\n\n+/g, '\n\n')}\n`
 }

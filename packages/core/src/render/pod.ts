@@ -19,7 +19,8 @@ import {
 
 /** A Kubernetes pod with the container as native sidecar (KEP-753): it starts before and ends after the application. */
 export function pod(container: Container, given: readonly GivenParam[] = []): string {
-  const volumes = named(container, mountsOf(container, given))
+  const volumes = mountsOf(container, given)
+  const shared = volumes.filter(({ from }) => from === 'shared')
   const drain = drainOf(container, given)
   const lines = [
     'apiVersion: v1',
@@ -30,22 +31,17 @@ export function pod(container: Container, given: readonly GivenParam[] = []): st
     `  # One budget for all: the application ends first, and should leave more of it than the drain of ${drain.shown}.`,
     `  terminationGracePeriodSeconds: ${Math.max(30, drain.seconds + 5)}`,
     '  securityContext:',
-    '    # Lets the container read mounted Secrets.',
+    `    # Lets the container read mounted Secrets${shared.length > 0 ? ', and write what it shares' : ''}.`,
     '    fsGroup: 65532',
     '  initContainers:',
     ...nativeSidecar(container, given).map((line) => `    ${line}`),
     '  containers:',
     '    - name: app',
     '      image: my-app',
+    ...(shared.length > 0 ? ['      volumeMounts:'] : []),
+    ...shared.map((mount) => `        - ${mounted(mount, true)}`),
     ...(volumes.length > 0 ? ['  volumes:'] : []),
-    ...volumes.flatMap(({ name, help, isVolume, from }) => [
-      `    # ${help}`,
-      `    # The pod waits until this ${kindNames[from]} is there${isVolume ? '; to start without it, add optional: true' : ''}.`,
-      `    - name: ${name}`,
-      ...(from === 'secret'
-        ? ['      secret:', `        secretName: ${name}`]
-        : ['      configMap:', `        name: ${name}`]),
-    ]),
+    ...volumes.flatMap(volume).map((line) => `    ${line}`),
   ]
   return `${lines.join('\n')}\n`
 
@@ -93,9 +89,7 @@ export function pod(container: Container, given: readonly GivenParam[] = []): st
       '    capabilities: { drop: [ALL] }',
       '    seccompProfile: { type: RuntimeDefault }',
       ...(volumes.length > 0 ? ['  volumeMounts:'] : []),
-      ...volumes.map(
-        ({ name, directory }) => `    - { name: ${name}, mountPath: ${yamlText(directory)}, readOnly: true }`,
-      ),
+      ...volumes.map((mount) => `    - ${mounted(mount, mount.from !== 'shared')}`),
     ]
   }
 }
@@ -117,21 +111,18 @@ function memory(container: Container, given: readonly GivenParam[]): string[] {
   ]
 }
 
-interface Volume extends Mount {
-  readonly name: string
+function volume({ name, help, isVolume, from }: Mount): readonly string[] {
+  const entry = [`# ${help}`, `- name: ${name}`]
+  if (from === 'shared') return [...entry, '  emptyDir: {}']
+  const waits = `# The pod waits until this ${kindNames[from]} is there${isVolume ? '; to start without it, add optional: true' : ''}.`
+  return [
+    ...entry.toSpliced(1, 0, waits),
+    ...(from === 'secret' ? ['  secret:', `    secretName: ${name}`] : ['  configMap:', `    name: ${name}`]),
+  ]
 }
 
-/** Kubernetes has letters, digits and dashes for a name, at most 63 of them. */
-function named(container: Container, mounts: readonly Mount[]): readonly Volume[] {
-  const taken = new Set<string>()
-  return mounts.map((mount, index) => {
-    const letters = mount.directory.toLowerCase().replace(/[^a-z0-9]/g, '')
-    const name = `${container.name}-${letters}`.slice(0, 60)
-    const unique = letters === '' || taken.has(name) ? `${container.name}-${index}` : name
-    taken.add(unique)
-    return { ...mount, name: unique }
-  })
-}
+const mounted = ({ name, directory }: Mount, readOnly: boolean): string =>
+  `{ name: ${name}, mountPath: ${yamlText(directory)}${readOnly ? ', readOnly: true' : ''} }`
 
 function env(container: Container, given: readonly GivenParam[]): string[] {
   const settings = settingsOf(container, given)

@@ -1,4 +1,5 @@
 import { posix } from 'node:path'
+import { baseImages } from '../base-images.ts'
 import { type Container, isRequired, type NamedParam, type Volume } from '../container.ts'
 import { type Address, address, duration, type Facts } from '../kinds.ts'
 import { oneLine } from '../log.ts'
@@ -48,8 +49,10 @@ export function unsetSecretsOf(container: Container, given: readonly GivenParam[
     .map(({ variable }) => variable)
 }
 
-/** A directory that the user mounts into the container. */
+/** A directory that is mounted into the container, by the user or to share it with the application. */
 export interface Mount {
+  /** That of its volume, as Kubernetes takes it: letters, digits and dashes, at most 63 of them. */
+  readonly name: string
   readonly directory: string
   /** What it holds, as sentences. */
   readonly help: string
@@ -65,7 +68,7 @@ interface GivenPath {
   readonly param: NamedParam
 }
 
-/** The volumes from which something is read, and the directories of the paths given outside of them. */
+/** The volumes that are used, and the directories of the paths given outside of them. */
 export function mountsOf(container: Container, given: readonly GivenParam[] = []): readonly Mount[] {
   const paths = givenPaths(container, given)
   const unread = container.needs(valuesOf(container, given)).unread ?? []
@@ -77,22 +80,37 @@ export function mountsOf(container: Container, given: readonly GivenParam[] = []
   // A mount inside of a Secret that is mounted cannot be made: the shorter ones first.
   for (const { directory } of paths.toSorted((a, b) => a.directory.length - b.directory.length)) {
     const held = [...mounts.keys()].some((mount) => isWithin(mount, directory))
-    if (!held && isMountable(directory)) mounts.set(directory, { help: '', from: 'secret' })
+    if (held || !isMountable(directory)) continue
+    const isWritten = paths.some(({ path, param }) => param.facts.written && isWithin(directory, path))
+    mounts.set(directory, { help: '', from: isWritten ? 'shared' : 'secret' })
   }
-  return [...mounts].map(([directory, { help, from }]) => {
+  const names = volumeNames(container, [...mounts.keys()])
+  return [...mounts].map(([directory, { help, from }], index) => {
     const held = paths.filter(({ path }) => isWithin(directory, path))
     const deep = held.some(({ path }) => posix.relative(directory, path).includes('/'))
     const sentences = [
       oneLine(help),
       held.length > 0 ? `Holds ${held.map((path) => heldText(directory, path)).join(', ')}.` : '',
-      deep ? `A ${kindNames[from]} has what is in a folder by items with a path.` : '',
+      deep && from !== 'shared' ? `A ${kindNames[from]} has what is in a folder by items with a path.` : '',
     ]
     return {
+      name: names[index] ?? '',
       directory,
       help: sentences.filter((sentence) => sentence !== '').join(' '),
       isVolume: directory in container.volumes,
       from,
     }
+  })
+}
+
+function volumeNames(container: Container, directories: readonly string[]): readonly string[] {
+  const taken = new Set<string>()
+  return directories.map((directory, index) => {
+    const letters = directory.toLowerCase().replace(/[^a-z0-9]/g, '')
+    const name = `${container.name}-${letters}`.slice(0, 60)
+    const unique = letters === '' || taken.has(name) ? `${container.name}-${index}` : name
+    taken.add(unique)
+    return unique
   })
 }
 
@@ -159,12 +177,13 @@ export const entryPoint = ['/usr/bin/node', '/app/main.js'] as const
  * The same as it runs for long. The space for young objects, MiB, of which V8 takes three: with its usual 16 a container
  * under load is forty MiB larger, and no faster. One thread helps V8, of its usual four, each of which has memory of its own.
  */
-export const servingEntryPoint = [
+export const servingEntryPoint = ({ base }: Container): readonly string[] => [
+  ...baseImages[base].init,
   '/usr/bin/node',
   '--max-semi-space-size=2',
   '--v8-pool-size=1',
   '/app/main.js',
-] as const
+]
 
 /** The deadline of the drain, as its user wrote it and in seconds. */
 export function drainOf(
