@@ -55,6 +55,8 @@ export type Check<P extends Params> = (
 export interface Needs {
   /** MiB that it may take, about; Infinity where the values set no bound. */
   readonly memory?: number
+  /** Seconds that it may take until it is ready for the first time; a minute without. */
+  readonly readyWithin?: number
   /** Those of `volumes` from which nothing is read. */
   readonly unread?: readonly string[]
 }
@@ -136,7 +138,7 @@ export interface Definition<
   /** What else it can be asked, by name. */
   readonly commands?: Commands<P>
   readonly checks?: readonly Check<P>[]
-  /** Without it, 256 MiB and all volumes. */
+  /** Without it, 256 MiB, a minute and all volumes. */
   needs?(values: Values<P>): Needs
   start(context: Context<P, M, G>): Promise<Running<O>>
 }
