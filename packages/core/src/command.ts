@@ -10,7 +10,8 @@ import {
   type Params,
   type Values,
 } from './container.ts'
-import { flagOptions, requirement } from './resolve.ts'
+import { flagOptions } from './flags.ts'
+import { requirement } from './resolve.ts'
 
 /** Something to ask that starts nothing: `outrider <container> <command> [argument ...]`. */
 export interface Command<P extends Params> {

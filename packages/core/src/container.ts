@@ -10,7 +10,9 @@ import { type Address, address, duration, oneOf } from './kinds.ts'
 import type { Log } from './log.ts'
 import { type MetricSpec, type MetricSpecs, type Metrics, metricPrefix } from './metrics.ts'
 import { flagOf, isKubernetesServiceVariable, prefixOf, variableOf } from './naming.ts'
+import { checkOlderNames, type Retired } from './older-names.ts'
 import type { PageSpec, PageSpecs } from './pages.ts'
+import type { AskableSignal } from './signals.ts'
 import type { FileContents } from './watch.ts'
 
 export type Params = Readonly<Record<string, Param>>
@@ -33,7 +35,15 @@ export interface Running<O extends string = string> extends AsyncDisposable {
   readonly addresses?: Readonly<Partial<Record<O, Address>>>
   /** Accepts nothing new; resolves when the work in hand is finished. May be cut short by disposing. */
   drain?(): Promise<void>
+  /**
+   * Settles when it is over by itself, before anybody asked for the drain: disposed of, the process then ends with 0, or
+   * with 1 where it has failed. A rejection is a crash.
+   */
+  readonly ended?: Promise<Ending>
 }
+
+/** How a container ended by itself. */
+export type Ending = 'done' | 'failed'
 
 /** How users set a parameter: `SIDECAR_HTTPS_TARGET (--target)`. */
 export type NameOf<P extends Params> = (param: (keyof P | keyof CommonValues) & string) => string
@@ -107,6 +117,10 @@ export interface Context<P extends Params, M extends MetricSpecs, G extends stri
   ) => Promise<T>
   /** Aborted when the drain begins. */
   readonly signal: AbortSignal
+  /** Calls `handler` at each such signal to the process, until the drain begins. SIGHUP looks at watched files as well. */
+  readonly onSignal: (name: AskableSignal, handler: () => void) => void
+  /** Takes a secret that became known while running out of logs, pages and readiness from now on: the last hundred. */
+  readonly hide: (secret: string) => void
 }
 
 export interface Definition<
@@ -126,6 +140,8 @@ export interface Definition<
   /** Prefix of the environment variables where it is not the name in capitals. */
   readonly prefix?: string
   readonly params: P
+  /** Names that its users may still set, and that do nothing any more. */
+  readonly retired?: readonly Retired[]
   /** Name of a port to the address parameter that sets it. */
   readonly ports?: Readonly<Record<O, AddressKeys<P>>>
   /** What its image stands on where that is not the common base: one with the programs that it starts. */
@@ -187,6 +203,7 @@ export interface Container {
   readonly prefix: string
   /** Own parameters first, then the common ones. */
   readonly params: readonly NamedParam[]
+  readonly retired: readonly Retired[]
   readonly ports: Readonly<Record<string, string>>
   readonly base: BaseName
   readonly volumes: Readonly<Record<string, Volume>>
@@ -231,10 +248,20 @@ export function defineContainer<
       `${definition.name}: "${name}" is required unless "${facts.unless}", which is no parameter`,
     )
   }
-  const taken = new Set(params.map((param) => param.variable))
-  for (const { name, variable } of params) {
-    if (taken.has(`${variable}_FILE`))
+  const retired = definition.retired ?? []
+  checkOlderNames(definition.name, params, retired, runnerFlags.map(flagOf))
+  const taken = new Map(params.map((param) => [param.variable, param]))
+  for (const { name, variable, facts } of params) {
+    const file = taken.get(`${variable}_FILE`)
+    if (file?.name !== facts.fileParam)
       throw new Error(`${definition.name}: ${variable}_FILE would mean two things`)
+    if (facts.fileParam !== undefined && file?.kind.name !== 'path')
+      throw new Error(`${definition.name}: "${facts.fileParam}" must be a path`)
+    if (
+      facts.short !== undefined &&
+      params.some((other) => other.name !== name && other.facts.short === facts.short)
+    )
+      throw new Error(`${definition.name}: -${facts.short} would mean two things`)
     if (isKubernetesServiceVariable(variable)) {
       throw new Error(
         `${definition.name}: Kubernetes may set ${variable}; call parameter "${name}" something else`,
@@ -252,6 +279,7 @@ export function defineContainer<
     contract: definition.contract,
     prefix,
     params,
+    retired,
     ports: definition.ports ?? {},
     base: definition.base ?? 'base',
     volumes: Object.fromEntries(
@@ -283,7 +311,7 @@ export const documentedMetrics = (container: Container): readonly MetricSpec[] =
 export const metricPrefixOf = (container: Container): string => metricPrefix(container.name)
 
 /** What `run` takes for itself. */
-const runnerFlags = ['help', 'version', 'print', 'probe']
+const runnerFlags = ['help', 'man', 'version', 'print', 'probe']
 
 /** `SIDECAR_HTTPS_TARGET (--target)`: both names, because either may be where the mistake is. */
 export const namesOf = ({ variable, flag, facts }: NamedParam): string =>
@@ -323,6 +351,9 @@ function checkParam(container: string, param: NamedParam): void {
   const { facts } = param
   if (!/^[a-z][A-Za-z0-9]*$/.test(param.name)) fail('must be named in camelCase')
   if (runnerFlags.includes(param.name)) fail(`would never be read: ${param.flag} has a meaning of its own`)
+  if (facts.fileParam !== undefined && !facts.secret) fail('is no secret, so its file is read like any other')
+  if (facts.short !== undefined && (facts.secret || !/^[A-Za-gi-z]$/.test(facts.short)))
+    fail(`cannot have the short flag "${facts.short}"`)
   if (facts.default !== undefined && facts.secret)
     fail('is a secret and has a default, which everybody would know')
   if (facts.default !== undefined && facts.optional) fail('is optional and has a default: choose one')

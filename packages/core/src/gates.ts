@@ -51,8 +51,13 @@ export class Readiness {
     const states = [...this.#gates.values()]
     return {
       ready: states.every((state) => state.open),
-      gates: Object.fromEntries(this.#gates),
-      notices: Object.fromEntries(this.#notices),
+      gates: Object.fromEntries([...this.#gates].map(([name, state]) => [name, this.#shown(state)])),
+      notices: Object.fromEntries([...this.#notices].map(([name, text]) => [name, this.#redact(text)])),
     }
+  }
+
+  /** Once more: what is secret may have become known after it was said. */
+  #shown(state: GateState): GateState {
+    return state.open ? state : { open: false, reason: this.#redact(state.reason) }
   }
 }

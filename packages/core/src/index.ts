@@ -4,6 +4,7 @@ export {
   type Container,
   type Context,
   defineContainer,
+  type Ending,
   type NamedParam,
   type Needs,
   type Pattern,
@@ -40,8 +41,10 @@ export {
 export { StartError } from './launch.ts'
 export type { Log, LogFields } from './log.ts'
 export { counter, gauge, histogram } from './metrics.ts'
+export type { Former, Retired } from './older-names.ts'
 export type { PageSpec } from './pages.ts'
 export { run } from './run.ts'
+export { type AskableSignal, askableSignals } from './signals.ts'
 export { type Throttle, throttle } from './throttle.ts'
 export { version } from './version.ts'
 export {

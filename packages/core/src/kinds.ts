@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { credentialsIn, maskCredentials } from './credentials.ts'
+import type { Former } from './older-names.ts'
 
 /** The part of JSON Schema that our kinds need (draft 2020-12). */
 export interface JsonSchema {
@@ -43,6 +44,17 @@ export interface Facts {
   readonly reloads?: true
   /** An unprefixed variable that serves when the prefixed one is not set, for the containers of one pod. */
   readonly shared?: string
+  /** Names that it had before: see `Former`. */
+  readonly formerly?: readonly Former[]
+  /** One letter, `v` for `-v 5` and `-v=5` beside the whole flag. */
+  readonly short?: string
+  /**
+   * Lets the flag be given many times, and makes of its texts the one that the variable would have; also where it is given
+   * once. Throws an Error whose message begins with "must be".
+   */
+  readonly repeats?: (texts: readonly string[]) => string
+  /** Of a secret: the parameter, a path, to which `<VARIABLE>_FILE` belongs. Its file is the container's to read. */
+  readonly fileParam?: string
 }
 
 /** A parameter of a container; `T` includes `undefined` when it is optional. */

@@ -2,6 +2,7 @@ import { type AdminServer, startAdmin } from './admin.ts'
 import {
   type Container,
   type Context,
+  type Ending,
   type NamedParam,
   namesIn,
   namesOf,
@@ -12,10 +13,12 @@ import { cutOffMs, type DrainOutcome, drainWithin, within } from './drain.ts'
 import { type Followed, type FollowKit, follow, followDirectory, reloadMetrics } from './follow.ts'
 import { Readiness } from './gates.ts'
 import { type Address, formatAddress } from './kinds.ts'
-import { createLog, type Log, redactor } from './log.ts'
+import { createLog, type Log } from './log.ts'
 import { MetricRegistry, type MetricSpecs } from './metrics.ts'
 import { Pages } from './pages.ts'
+import { type Redaction, redactionOf } from './redaction.ts'
 import { isGiven, type Resolved } from './resolve.ts'
+import type { AskableSignal } from './signals.ts'
 import { version } from './version.ts'
 import type { Watching } from './watch.ts'
 
@@ -28,6 +31,8 @@ export interface Launched extends AsyncDisposable {
   readonly drainRequested: Promise<void>
   /** Not ready at once, then as `drainWithin`. Further calls wait for the first. */
   drain(): Promise<DrainOutcome>
+  /** How it ended by itself; most never do. What is left is to dispose of it. */
+  readonly ended: Promise<Ending>
   /** Looks at all watched files now. */
   checkFiles(): Promise<void>
 }
@@ -43,24 +48,28 @@ export interface LaunchOptions {
   readonly signal?: AbortSignal
   /** Called at `POST /drain`, which may come during the start. */
   readonly onDrain?: () => void
+  /** Calls the handler at each such signal to the process. */
+  readonly onSignal?: (name: AskableSignal, handler: () => void) => void
+  /** Where others take out secrets as well; what the container hides is added to it. */
+  readonly redaction?: Redaction
 }
 
 /** Starts the admin API, then the mechanism: what waits for the outside is alive, but not ready. */
 export async function launch(
   container: Container,
   resolved: Resolved,
-  { write, signal, onDrain }: LaunchOptions,
+  { write, signal, onDrain, onSignal, redaction = redactionOf(resolved.secrets) }: LaunchOptions,
 ): Promise<Launched> {
-  const { values, secrets } = resolved
+  const { values } = resolved
+  const { redact } = redaction
   const log = createLog({
     container: container.name,
     level: values.logLevel,
     format: values.logFormat,
-    secrets,
+    redact,
     write,
   })
   const registry = new MetricRegistry(container.name)
-  const redact = redactor(secrets)
   const readiness = new Readiness(redact)
   const pages = new Pages(redact)
   const started = readiness.gate('start', 'the container is starting')
@@ -88,6 +97,9 @@ export async function launch(
     }
   }
 
+  const checkFiles = async () => void (await Promise.all(watchers.map((watcher) => watcher.check())))
+  onSignal?.('SIGHUP', () => void checkFiles())
+  for (const warning of resolved.warnings) log.warn('deprecated', { warning })
   try {
     admin = await startAdmin({
       container,
@@ -132,13 +144,18 @@ export async function launch(
     return outcome
   }
   const work = running
+  const ended = (work.ended ?? Promise.withResolvers<Ending>().promise).then((outcome) => {
+    if (drained === undefined) log.info('ended', { outcome })
+    return outcome
+  })
   return {
     addresses,
     admin: admin.address,
     log,
     drainRequested: asked.promise,
     drain: () => (drained ??= drain(work)),
-    checkFiles: async () => void (await Promise.all(watchers.map((watcher) => watcher.check()))),
+    ended,
+    checkFiles,
     [Symbol.asyncDispose]: end,
   }
 
@@ -176,6 +193,11 @@ export async function launch(
       followDirectory: (name, param, apply) =>
         begin([param], (kit) => followDirectory(name, String(values[param]), apply, kit)),
       signal: stop.signal,
+      onSignal: (name, handler) =>
+        onSignal?.(name, () => {
+          if (!stop.signal.aborted) handler()
+        }),
+      hide: redaction.hide,
     }
   }
 }

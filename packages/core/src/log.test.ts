@@ -2,14 +2,22 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { createLog, type LogFields, type LogOptions, oneLine, redactor } from './log.ts'
 
+interface Options extends Partial<LogOptions> {
+  readonly secrets?: readonly string[]
+}
+
 /** The lines that one call of a log writes. */
-function written(fields: LogFields | undefined, options: Partial<LogOptions> = {}, msg = 'happened'): string {
+function written(
+  fields: LogFields | undefined,
+  { secrets = [], ...options }: Options = {},
+  msg = 'happened',
+): string {
   let lines = ''
   const log = createLog({
     container: 'test-box',
     level: 'info',
     format: 'json',
-    secrets: [],
+    redact: redactor(secrets),
     write: (line) => {
       lines += line
     },
@@ -19,7 +27,7 @@ function written(fields: LogFields | undefined, options: Partial<LogOptions> = {
   return lines
 }
 
-const event = (fields?: LogFields, options?: Partial<LogOptions>) =>
+const event = (fields?: LogFields, options?: Options) =>
   JSON.parse(written(fields, options)) as Record<string, unknown>
 
 const anyText = fc.string({ unit: 'binary', maxLength: 40 })
@@ -133,7 +141,7 @@ describe('LOG_LEVEL', () => {
   ] as const)('%s lets pass %j', (level, passed) => {
     const levels: string[] = []
     const write = (line: string) => void levels.push((JSON.parse(line) as { level: string }).level)
-    const log = createLog({ container: 'test-box', level, format: 'json', secrets: [], write })
+    const log = createLog({ container: 'test-box', level, format: 'json', redact: String, write })
     log.debug('x')
     log.info('x')
     log.warn('x')

@@ -8,8 +8,8 @@ export interface LogOptions {
   readonly container: string
   readonly level: LogLevel
   readonly format: 'json' | 'text'
-  /** Values that must never appear, replaced wherever they stand. */
-  readonly secrets: readonly string[]
+  /** Takes out of a text what must never appear. */
+  readonly redact: (text: string) => string
   readonly write: (line: string) => void
 }
 
@@ -18,7 +18,7 @@ const levels: readonly LogLevel[] = ['debug', 'info', 'warn', 'error']
 const logged: Bounds = { depth: 6, text: 8192 }
 
 export function createLog(options: LogOptions): Log {
-  const redact = redactor(options.secrets)
+  const { redact } = options
   const least = levels.indexOf(options.level)
   const at = (level: LogLevel) => (msg: string, fields?: LogFields) => {
     if (levels.indexOf(level) < least) return

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { defineContainer } from './container.ts'
+import { editDistance } from './did-you-mean.ts'
 import {
   address,
   duration,
@@ -15,7 +16,7 @@ import {
   url,
   urlOf,
 } from './kinds.ts'
-import { editDistance, resolve } from './resolve.ts'
+import { resolve } from './resolve.ts'
 
 const box = defineContainer({
   name: 'test-box',

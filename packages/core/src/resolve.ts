@@ -1,9 +1,11 @@
-import { parseArgs } from 'node:util'
 import { assertKnown, knownOnly } from './checks.ts'
 import { type CommonValues, type Container, isRequired, type NamedParam, namesOf } from './container.ts'
-import { maskCredentials } from './credentials.ts'
+import { nearest, suggestion } from './did-you-mean.ts'
+import { readFlags, retiredText } from './flags.ts'
 import { oneLine, redactor } from './log.ts'
 import { flagOf, isKubernetesServiceVariable } from './naming.ts'
+import { quote } from './quote.ts'
+import { olderOf, olderText, refusal, shownText, type Word, type Words, wordsOf } from './words.ts'
 
 export type Source = 'flag' | 'environment' | 'file' | 'default' | 'unset'
 
@@ -22,6 +24,8 @@ export interface Resolved {
   readonly params: readonly ResolvedParam[]
   /** What must not appear in any output. */
   readonly secrets: readonly string[]
+  /** What should be set in another way, or not at all, one sentence each. */
+  readonly warnings: readonly string[]
 }
 
 export type Resolution =
@@ -39,32 +43,38 @@ export interface Inputs {
 export function resolve(container: Container, { argv, env, readFile }: Inputs): Resolution {
   const flags = readFlags(container, argv)
   const strangers = unknownVariables(container, env)
-  const problems = [...flags.problems, ...strangers.problems]
+  const retired = retiredVariables(container, env)
+  const problems = [...flags.problems, ...strangers.problems, ...retired.problems]
+  const warnings = [...flags.warnings, ...retired.warnings]
   // Of these it is not known what their user wants them to be.
   const unknown = new Set([...flags.doubtful, ...strangers.doubtful])
   const params: ResolvedParam[] = []
   const secrets: string[] = []
-  const isSet = ({ name, variable }: NamedParam): boolean =>
-    Boolean(flags.values.get(name) || env[variable] || env[`${variable}_FILE`])
+  const words = new Map(container.params.map((param) => [param.name, wordsOf(param, flags, env)]))
   for (const param of container.params) {
+    const own = words.get(param.name) ?? { flag: undefined, older: [] }
     const other = container.params.find(({ name }) => name === param.facts.unless)
-    const isReplaced = other !== undefined && isSet(other)
-    const found = find(param, isReplaced, flags.values.get(param.name), env, readFile)
-    if ('problem' in found) {
-      problems.push(found.problem)
+    const isReplaced = other !== undefined && isSet(other, words.get(other.name), env)
+    const older = own.older.flat()
+    const hidden = [own.flag, ...older].flatMap((word) => secretsIn(param, word?.written ?? []))
+    const found = find(param, isReplaced, own, env, readFile)
+    if (!('problems' in found)) hidden.push(...secretsIn(param, found.text === undefined ? [] : [found.text]))
+    secrets.push(...hidden)
+    const redact = redactor(hidden)
+    warnings.push(...older.map((word) => olderText(param, word)))
+    if ('problems' in found) {
+      problems.push(...found.problems.map(redact))
       unknown.add(param.name)
       continue
     }
-    const hidden = secretsIn(param, found.text)
-    secrets.push(...hidden)
+    const { text, source, at = namesOf(param), written = [text ?? ''] } = found
     try {
-      const value = found.text === undefined ? undefined : param.kind.parse(found.text)
+      const value = text === undefined ? undefined : param.kind.parse(text)
+      const shown = text === undefined ? null : shownText(param, text)
       const { name, variable, flag } = param
-      params.push({ name, variable, flag, value, shown: shownText(param, found.text), source: found.source })
+      params.push({ name, variable, flag, value, shown, source })
     } catch (error) {
-      const shown = shownText(param, found.text)
-      const why = redactor(hidden)((error as Error).message)
-      problems.push(`${found.variable ?? namesOf(param)} is ${quote(shown ?? '')} but ${why}`)
+      problems.push(refusal(param, at, written, redact((error as Error).message)))
       unknown.add(param.name)
     }
   }
@@ -77,55 +87,73 @@ export function resolve(container: Container, { argv, env, readFile }: Inputs): 
   const contradictions = [...container.check(knownOnly(values, unknown), given)].map(redactor(secrets))
   problems.push(...contradictions)
   if (problems.length > 0) return { ok: false, problems: problems.map(oneLine) }
-  return { ok: true, resolved: { values, params, secrets } }
+  return { ok: true, resolved: { values, params, secrets, warnings: warnings.map(oneLine) } }
 }
 
 /** Whether the user set it. */
 export const isGiven = ({ source }: { readonly source: string }): boolean =>
   source !== 'default' && source !== 'unset'
 
-const quote = (shown: string): string =>
-  JSON.stringify(shown.length > 200 ? `${shown.slice(0, 200)}...` : shown)
-
-function shownText({ facts, kind }: NamedParam, text: string | undefined): string | null {
-  if (text === undefined) return null
-  return facts.secret ? '[redacted]' : (kind.show?.(text) ?? text)
+/** Whether anything stands at a name of a parameter, before it is known whether that is right. */
+export function setIn(container: Container, { argv, env }: Inputs): (param: NamedParam) => boolean {
+  const flags = readFlags(container, argv)
+  return (param) => isSet(param, wordsOf(param, flags, env), env)
 }
 
-/** The text of a secret, or the credentials inside a URL. */
-function secretsIn({ facts, kind }: NamedParam, text: string | undefined): readonly string[] {
-  if (text === undefined) return []
-  const credentials = kind.secrets?.(text) ?? []
-  return facts.secret ? [text, ...credentials] : credentials
-}
+const isSet = (param: NamedParam, words: Words | undefined, env: Inputs['env']): boolean =>
+  Boolean(words?.flag || words?.older.length || env[param.variable] || fileOf(param, env))
+
+/** The path that `<VARIABLE>_FILE` holds, where that belongs to this parameter. */
+const fileOf = ({ variable, facts }: NamedParam, env: Inputs['env']): string | undefined =>
+  (facts.fileParam === undefined && env[`${variable}_FILE`]) || undefined
+
+/** The texts of a secret, or the credentials inside of URLs. */
+const secretsIn = ({ facts, kind }: NamedParam, texts: readonly string[]): readonly string[] =>
+  texts.flatMap((text) => [...(facts.secret ? [text] : []), ...(kind.secrets?.(text) ?? [])])
 
 type Found =
-  /** `variable` where it is not the parameter's own. */
-  | { readonly text: string | undefined; readonly source: Source; readonly variable?: string }
-  | { readonly problem: string }
+  | {
+      readonly text: string | undefined
+      readonly source: Source
+      /** The name, where it is not one of today's own. */
+      readonly at?: string
+      /** What the user wrote, where `text` is made of it. */
+      readonly written?: readonly string[]
+    }
+  | { readonly problems: readonly string[] }
+
+const taken = ({ source, written, text }: Word, at?: string): Found => ({
+  text,
+  source,
+  written,
+  ...(at !== undefined && { at }),
+})
 
 function find(
   param: NamedParam,
   isReplaced: boolean,
-  flag: string | undefined,
+  words: Words,
   env: Inputs['env'],
   readFile: Inputs['readFile'],
 ): Found {
   const { variable, facts } = param
-  const file = env[`${variable}_FILE`] || undefined
+  const file = fileOf(param, env)
   const plain = env[variable] || undefined
+  const older = olderOf(param, words)
+  if (older.problems.length > 0) return older
   if (file !== undefined && plain !== undefined) {
-    return { problem: `${variable} and ${variable}_FILE are both set: unset one of them` }
+    return { problems: [`${variable} and ${variable}_FILE are both set: unset one of them`] }
   }
-  if (flag !== undefined && flag !== '') return { text: flag, source: 'flag' }
+  if (older.word !== undefined) return taken(older.word, older.word.at)
+  if (words.flag !== undefined) return taken(words.flag)
   if (plain !== undefined) return { text: plain, source: 'environment' }
   if (file !== undefined) return readValueFile(param, file, readFile)
   const shared = facts.shared === undefined ? undefined : env[facts.shared] || undefined
   if (shared !== undefined && facts.shared !== undefined)
-    return { text: shared, source: 'environment', variable: facts.shared }
+    return { text: shared, source: 'environment', at: facts.shared }
   if (facts.default !== undefined) return { text: facts.default, source: 'default' }
   if (!isRequired(facts) || isReplaced) return { text: undefined, source: 'unset' }
-  return { problem: requirement(param) }
+  return { problems: [requirement(param)] }
 }
 
 /** What is said of a parameter that is required and not set. */
@@ -143,31 +171,33 @@ function readValueFile({ variable, facts }: NamedParam, path: string, readFile: 
   try {
     // Editors and `kubectl create secret --from-file` leave a line break that nobody means.
     const text = readFile(path).replace(/\r?\n$/, '')
-    return text === '' ? { problem: `${named}, which is empty` } : { text, source: 'file' }
+    return text === '' ? { problems: [`${named}, which is empty`] } : { text, source: 'file' }
   } catch (error) {
-    return { problem: `${named}, which cannot be read: ${hide((error as Error).message)}` }
+    return { problems: [`${named}, which cannot be read: ${hide((error as Error).message)}`] }
   }
 }
 
+/** What is wrong with variables that set nothing. */
 interface Misspelt {
   readonly problems: readonly string[]
-  /** Names of the parameters that are probably meant, or are given in a way that is refused. */
+  /** Names of the parameters that are probably meant. */
   readonly doubtful: readonly string[]
 }
 
 function unknownVariables(container: Container, env: Inputs['env']): Misspelt {
   const owners = new Map(
-    container.params.flatMap(({ name, variable }) => [
+    container.params.flatMap(({ name, variable, facts }) => [
       [variable, name],
-      [`${variable}_FILE`, name],
+      ...(facts.fileParam === undefined ? [[`${variable}_FILE`, name] as const] : []),
     ]),
   )
-  const known = [...owners.keys()]
+  const older = [...container.params.flatMap(({ facts }) => facts.formerly ?? []), ...container.retired]
+  const known = new Set([...owners.keys(), ...older.map(({ variable }) => variable)])
   const strangers = Object.keys(env)
     .filter((name) => env[name])
-    .filter((name) => name.startsWith(container.prefix) && !owners.has(name))
+    .filter((name) => name.startsWith(container.prefix) && !known.has(name))
     .filter((name) => !isKubernetesServiceVariable(name))
-    .map((name) => ({ name, meant: nearest(name, known, container.prefix) }))
+    .map((name) => ({ name, meant: nearest(name, [...owners.keys()], container.prefix) }))
   return {
     problems: strangers.map(
       ({ name, meant }) => `${name} is no parameter of ${container.name}${suggestion(meant)}`,
@@ -176,107 +206,14 @@ function unknownVariables(container: Container, env: Inputs['env']): Misspelt {
   }
 }
 
-interface Flags extends Misspelt {
-  readonly values: ReadonlyMap<string, string>
-}
-
-/** Values of unknown and of secret flags are never repeated: a misspelt flag may carry a password. */
-function readFlags(container: Container, argv: readonly string[]): Flags {
-  const values = new Map<string, string>()
-  const problems: string[] = []
-  const unsure: string[] = []
-  const byFlag = new Map(container.params.map((param) => [param.flag.slice(2), param]))
-  const options = flagOptions(container)
-  const { tokens } = parseArgs({ args: [...argv], options, strict: false, tokens: true })
-  // Until the next known flag, what follows may be the rest of a password that has spaces or begins with a dash.
-  let doubtful = false
-  for (const token of tokens) {
-    if (token.kind !== 'option' || !token.rawName.startsWith('--')) {
-      if (!doubtful) problems.push(strayProblem(container, argv, token.index))
-      doubtful = true
-      continue
-    }
-    const negated = token.name.startsWith('no-') && !byFlag.has(token.name)
-    const param = byFlag.get(negated ? token.name.slice(3) : token.name)
-    doubtful = param === undefined || param.facts.secret === true
-    if (param === undefined || (negated && !isSwitch(param))) {
-      const known = [...byFlag.values()].filter(({ facts }) => !facts.secret)
-      const flags = known.map(({ flag }) => flag)
-      const meant = nearest(token.rawName, flags, '--')
-      problems.push(`${token.rawName} is no flag of ${container.name}${suggestion(meant)}`)
-      unsure.push(...known.filter(({ flag }) => flag === meant).map(({ name }) => name))
-    } else if (param.facts.secret) {
-      unsure.push(param.name)
-      problems.push(
-        `${param.flag} is a secret, which the process list would show: set ${param.variable} or ${param.variable}_FILE`,
-      )
-    } else if (negated && token.value !== undefined) {
-      unsure.push(param.name)
-      problems.push(`${token.rawName} takes no value`)
-    } else if (!isSwitch(param) && (token.value === undefined || isFlagTaken(token))) {
-      doubtful = true
-      unsure.push(param.name)
-      problems.push(`${param.flag} needs a value: ${param.flag} <${param.kind.name}>`)
-    } else if (values.has(param.name)) {
-      unsure.push(param.name)
-      problems.push(`${param.flag} is given twice`)
-    } else {
-      values.set(param.name, token.value ?? String(!negated))
-    }
-  }
-  return { values, problems, doubtful: unsure }
-}
-
-/** `--name --password=...`: the flag after it is no value, and must not be shown as one. */
-const isFlagTaken = (token: {
-  readonly value?: string | undefined
-  readonly inlineValue?: boolean | undefined
-}) => token.inlineValue === false && token.value?.startsWith('--') === true
-
-const isSwitch = (param: NamedParam): boolean => param.kind.schema.type === 'boolean'
-
-/** The flags of a container, for `parseArgs`. */
-export const flagOptions = (
-  container: Container,
-): Readonly<Record<string, { readonly type: 'boolean' | 'string' }>> =>
-  Object.fromEntries(
-    container.params.map((param) => [param.flag.slice(2), { type: isSwitch(param) ? 'boolean' : 'string' }]),
+function retiredVariables({ retired }: Container, env: Inputs['env']) {
+  const set = retired.flatMap((each) =>
+    each.variable !== undefined && env[each.variable]
+      ? [{ refused: each.refused, text: retiredText(each.variable, each) }]
+      : [],
   )
-
-/** A word where a flag should be; the first one may have been meant as a command. */
-function strayProblem(container: Container, argv: readonly string[], index: number): string {
-  const word = strayText(argv[index])
-  const commands = Object.keys(container.commands)
-  return index > 0 || commands.length === 0 || word.startsWith('"-')
-    ? `${word} is no flag: flags look like --name value`
-    : `${word} is no command of ${container.name}, whose commands are: ${commands.join(', ')}; flags look like --name value`
-}
-
-/** `password=...` without its dashes must not show what follows. */
-const strayText = (arg = ''): string => quote(maskCredentials(arg).replace(/=.*/s, '=...'))
-
-const suggestion = (meant: string | undefined): string =>
-  meant === undefined ? '; see --help' : `: did you mean ${meant}?`
-
-function nearest(name: string, known: readonly string[], prefix: string): string | undefined {
-  // Names come from outside and the distance is quadratic.
-  const [best] = (name.length > 128 ? [] : known)
-    .map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
-    .filter(({ candidate, distance }) => distance <= Math.max(2, (candidate.length - prefix.length) / 4))
-    .sort((a, b) => a.distance - b.distance)
-  return best?.candidate
-}
-
-/** Levenshtein distance. */
-export function editDistance(a: string, b: string): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let row = 1; row <= a.length; row++) {
-    const current = [row]
-    for (let column = 1; column <= b.length; column++) {
-      const substitution = (previous[column - 1] ?? 0) + (a[row - 1] === b[column - 1] ? 0 : 1)
-      current[column] = Math.min(substitution, (previous[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1)
-    }
-    previous = current
+  return {
+    problems: set.filter(({ refused }) => refused).map(({ text }) => text),
+    warnings: set.filter(({ refused }) => !refused).map(({ text }) => text),
   }
-  return previous[b.length] ?? 0
 }

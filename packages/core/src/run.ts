@@ -6,9 +6,11 @@ import { formatAddress } from './kinds.ts'
 import { type Launched, launch, StartError } from './launch.ts'
 import { createLog, type Log, oneLine, redactor } from './log.ts'
 import { type ProbeKind, probe, probeKinds } from './probe.ts'
+import { redactionOf } from './redaction.ts'
 import { type PrintKind, printKinds, renderPrint } from './render/print.ts'
-import { commandUsage, usage } from './render/usage.ts'
-import { type Inputs, isGiven, type Resolution, type Resolved, resolve } from './resolve.ts'
+import { commandUsage, manual, usage } from './render/usage.ts'
+import { type Inputs, isGiven, type Resolution, type Resolved, resolve, setIn } from './resolve.ts'
+import { type AskableSignal, askableSignals } from './signals.ts'
 import { version } from './version.ts'
 
 /** What the process ends with. */
@@ -35,7 +37,8 @@ export async function run(container: Container, options: RunOptions = {}): Promi
   const { argv } = inputs
   const command = commandIn(container, argv)
   if (command !== undefined) return runCommand(container, command, inputs, stop.signal)
-  if (argv.includes('--help') || argv.includes('-h')) return print(usage(container))
+  if (asksForHelp(argv)) return print(usage(container))
+  if (argv.includes('--man')) return print(manual(container))
   if (argv.includes('--version')) return print(`${container.name} ${version} (node ${process.version})\n`)
   const question = argv.findIndex((arg) => /^--(print|probe)(=|$)/.test(arg))
   if (question >= 0) return answer(container, inputs, question)
@@ -45,12 +48,16 @@ export async function run(container: Container, options: RunOptions = {}): Promi
 }
 
 async function serve(container: Container, resolved: Resolved, stop: AbortController): Promise<never> {
+  // One that nobody asks for would end the process, or open a port for a debugger; as process 1 it would do nothing.
+  for (const name of askableSignals) process.on(name, () => undefined)
+  const onSignal = (name: AskableSignal, handler: () => void) => void process.on(name, handler)
   const write = (line: string) => void process.stdout.write(line)
   const { logLevel: level, logFormat: format } = resolved.values
-  const log = createLog({ container: container.name, level, format, secrets: resolved.secrets, write })
-  const crash = (error: unknown) => {
+  const redaction = redactionOf(resolved.secrets)
+  const log = createLog({ container: container.name, level, format, redact: redaction.redact, write })
+  const crash = (error: unknown): never => {
     log.error('crashed', { error: stackOf(error) })
-    process.exit(exitCodes.failed)
+    return process.exit(exitCodes.failed)
   }
   process.on('uncaughtException', crash)
   process.on('unhandledRejection', crash)
@@ -58,19 +65,25 @@ async function serve(container: Container, resolved: Resolved, stop: AbortContro
     stop.signal.addEventListener('abort', () => done('stopped')),
   )
   let launched: Launched | undefined
-  process.on('SIGHUP', () => void launched?.checkFiles().catch(crash))
   try {
-    const launching = launch(container, resolved, { write, signal: stop.signal, onDrain: () => stop.abort() })
+    const onDrain = () => stop.abort()
+    const launching = launch(container, resolved, {
+      write,
+      signal: stop.signal,
+      onDrain,
+      onSignal,
+      redaction,
+    })
     const start = await Promise.race([launching, stopped])
     if (start === 'stopped') return abandon(launching)
     launched = start
   } catch (error) {
     return failStart(log, error)
   }
-  await stopped
-  const outcome = await launched.drain()
+  const end = await Promise.race([launched.ended.catch(crash), stopped])
+  const outcome = end === 'stopped' ? await launched.drain() : end
   await within(Promise.resolve(launched[Symbol.asyncDispose]()), cutOffMs, undefined)
-  return exit(outcome === 'finished' ? exitCodes.ok : exitCodes.failed)
+  return exit(outcome === 'finished' || outcome === 'done' ? exitCodes.ok : exitCodes.failed)
 }
 
 /** Told to stop before the start was over: nothing is in hand, but what the start has made is cleaned up. */
@@ -111,7 +124,7 @@ async function runCommand(
 ): Promise<never> {
   const command = container.commands[name]
   const { flags, args } = wordsOf(container, inputs.argv.slice(1))
-  if (flags.includes('--help') || flags.includes('-h')) return print(commandUsage(container, name))
+  if (asksForHelp(flags)) return print(commandUsage(container, name))
   const resolution = resolve(withoutRequirements(container), { ...inputs, argv: flags })
   if (!resolution.ok) return refuse(container, resolution.problems)
   if (command === undefined || !takes(command.usage, args.length)) {
@@ -182,20 +195,20 @@ function resolveAdmin(container: Container, inputs: Inputs): Resolution {
 
 /** Required parameters get stand-ins, so that a snippet can be printed before anything is set. */
 function resolveLeniently(container: Container, inputs: Inputs): Resolution {
-  const missing = container.params.filter(({ facts }) => isRequired(facts))
+  const isSet = setIn(container, inputs)
+  const missing = container.params.filter((param) => {
+    const other = container.params.find(({ name }) => name === param.facts.unless)
+    return isRequired(param.facts) && !isSet(param) && !(other !== undefined && isSet(other))
+  })
   const standIns = Object.fromEntries(
     missing.map(({ variable, facts }) => [variable, facts.example ?? 'secret']),
   )
   const env = Object.fromEntries(Object.entries(inputs.env).filter(([, value]) => value !== ''))
-  for (const { variable, facts } of missing) {
-    const other = container.params.find(({ name }) => name === facts.unless)
-    const isReplaced =
-      other !== undefined &&
-      (env[other.variable] !== undefined || inputs.argv.some((arg) => arg.split('=', 1)[0] === other.flag))
-    if (isReplaced || env[`${variable}_FILE`] !== undefined) delete standIns[variable]
-  }
   return resolve(container, { ...inputs, env: { ...standIns, ...env } })
 }
+
+const asksForHelp = (flags: readonly string[]): boolean =>
+  flags.some((flag) => /^(--help|-h|-\?)$/.test(flag))
 
 function refuse(container: Container, problems: readonly string[]): Promise<never> {
   process.stderr.write(problems.map((problem) => `${container.name}: ${problem}\n`).join(''))

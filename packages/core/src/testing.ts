@@ -1,8 +1,10 @@
+import { EventEmitter } from 'node:events'
 import { readFileSync } from 'node:fs'
 import type { Container } from './container.ts'
 import { type Address, formatAddress } from './kinds.ts'
 import { type Launched, launch } from './launch.ts'
 import { resolve } from './resolve.ts'
+import type { AskableSignal } from './signals.ts'
 
 export type { Address } from './kinds.ts'
 export type { Launched } from './launch.ts'
@@ -12,6 +14,8 @@ export interface StartedContainer extends Launched {
   readonly events: readonly Readonly<Record<string, unknown>>[]
   /** Asks the admin API; `path` begins with a slash. */
   ask(path: string, init?: RequestInit): Promise<Response>
+  /** What the process would do at this signal, for a container that asked for it. */
+  signal(name: AskableSignal): void
 }
 
 /** Starts a container in this process, on free ports of loopback unless `env` says otherwise. Dispose of it after. */
@@ -24,11 +28,14 @@ export async function startContainer(
   if (!resolution.ok) throw new Error(resolution.problems.join('\n'))
   const events: Record<string, unknown>[] = []
   const write = (line: string) => void events.push(JSON.parse(line) as Record<string, unknown>)
-  const launched = await launch(container, resolution.resolved, { write })
+  const signals = new EventEmitter()
+  const onSignal = (name: AskableSignal, handler: () => void) => void signals.on(name, handler)
+  const launched = await launch(container, resolution.resolved, { write, onSignal })
   const base = `http://${formatAddress(launched.admin)}`
   return Object.assign(launched, {
     events,
     ask: (path: string, init?: RequestInit) => fetch(base + path, init),
+    signal: (name: AskableSignal) => void signals.emit(name),
   })
 }
 
@@ -50,8 +57,10 @@ export type Addresses = Readonly<Record<string, Address>>
  * proves the lines of docs/container-contract.md that are named beside it.
  */
 export interface Fixture extends AsyncDisposable {
-  /** Its environment in the tests, without addresses to listen on. */
+  /** Its environment in the tests, without addresses to listen on. It may be ready only a while after its start. */
   readonly env: Readonly<Record<string, string>>
+  /** With its required parameters alone, at their examples, it starts but is not ready (line 1). */
+  readonly ready?: false
   /** Does one unit of work as a client; rejects when it is not done or done wrongly (lines 1, 12, 17). */
   work(at: Addresses): Promise<void>
   /** Begins work that lasts until `finish`; `finish` rejects when it was not finished whole (line 12). */
@@ -87,6 +96,8 @@ export type FileSet = Readonly<Record<string, string | Uint8Array>>
 
 export interface Outage {
   readonly name: string
+  /** It starts, but is not ready until this is over. */
+  readonly ready?: false
   readonly env?: Readonly<Record<string, string>>
   /** Rejects unless the client got a clear answer, or its connection was ended, before the test's deadline. */
   check(at: Addresses): Promise<void>

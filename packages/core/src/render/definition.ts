@@ -3,7 +3,7 @@ import { documentedMetrics, metricPrefixOf } from '../container.ts'
 
 /** The definition as JSON, carried by the image as the label `io.outrider.definition`, so that `docker inspect` documents it. */
 export function definitionOf(container: Container): string {
-  const { name, pattern, summary, contract, ports, pages } = container
+  const { name, pattern, summary, contract, ports, pages, retired } = container
   const params = container.params.map(({ name: param, kind, help, facts, variable, flag }) => ({
     name: param,
     kind: kind.name,
@@ -29,6 +29,7 @@ export function definitionOf(container: Container): string {
     metrics: described,
     pages,
     commands: Object.fromEntries(commands),
+    ...(retired.length > 0 && { retired }),
   }
   // Written as escapes, so that the text needs no quoting in a Dockerfile: it expands `$` and has no escape for `'`.
   return JSON.stringify({ name, pattern, summary, contract, params, ...parts })

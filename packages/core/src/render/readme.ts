@@ -6,8 +6,10 @@ import {
   type NamedParam,
 } from '../container.ts'
 import { flagOf } from '../naming.ts'
+import { adminRoutes } from './admin-routes.ts'
 import { compose } from './compose.ts'
 import { code, table } from './markdown.ts'
+import { olderNamesOf } from './older-names.ts'
 import { pod } from './pod.ts'
 import { imageOf, portsOf, settingsOf } from './settings.ts'
 
@@ -22,6 +24,7 @@ export function readme(container: Container, notes: string): string {
     'Set a parameter by its environment variable, by its flag, or by a file that `<VARIABLE>_FILE` names. A flag wins over ' +
       'the environment; an empty value counts as unset; a secret has no flag. All mistakes are listed at once, with exit code 2.',
     advanced.length > 0 ? `### Advanced parameters\n\n${parameters(advanced)}` : '',
+    olderNames(container),
     `## Ports\n\n${ports(container)}`,
     volumes(container),
     adminApi(container),
@@ -66,19 +69,32 @@ const parameters = (params: readonly NamedParam[]): string =>
     ['Variable', 'Flag', 'Kind', 'Default', 'Meaning'],
     params.map(({ variable, flag, kind, facts, help }) => [
       `\`${variable}\``,
-      facts.secret ? '-' : `\`${flag}\``,
+      facts.secret
+        ? '-'
+        : [flag, ...(facts.short === undefined ? [] : [`-${facts.short}`])].map(code).join(', '),
       kind.name,
       isRequired(facts) ? required(facts.unless) : facts.default === undefined ? '-' : code(facts.default),
       [
         help,
         facts.secret ? `Secret: also by \`${variable}_FILE\`.` : '',
         facts.reloads ? 'Watched: a change takes effect while running.' : '',
+        facts.repeats ? 'The flag may be given many times.' : '',
         facts.shared ? `\`${facts.shared}\` serves for all containers of a pod.` : '',
       ]
         .filter((part) => part !== '')
         .join(' '),
     ]),
   )
+
+function olderNames(container: Container): string {
+  const rows = olderNamesOf(container).map(({ names, now }) => [names.map(code).join(', '), now])
+  if (rows.length === 0) return ''
+  return [
+    '### Older names',
+    'They are taken as well, with a warning, and win over the names of today where both are set.',
+    table(['Old', 'Now'], rows),
+  ].join('\n\n')
+}
 
 function ports(container: Container): string {
   const rows = portsOf(container).map(({ name, port }) => [
@@ -97,18 +113,7 @@ function volumes(container: Container): string {
 const adminApi = (container: Container): string =>
   `## Admin API\n\nOn port ${container.adminPort}:\n\n${table(
     ['Route', 'Answer'],
-    [
-      ['`GET /`', 'a page, or JSON by `Accept` or `?format=json`, with all of what follows'],
-      ['`GET /healthz`', '200 while the process answers'],
-      ['`GET /readyz`', '200, or 503 with each closed gate and why'],
-      ['`GET /metrics`', 'Prometheus text 0.0.4, or OpenMetrics by `Accept`'],
-      ['`GET /params`', 'each value and its source, secrets redacted'],
-      ...Object.entries(container.pages).map(([path, { help }]) => [
-        `\`GET ${path}\``,
-        `${help} A page, or JSON as above`,
-      ]),
-      ['`POST /drain`', 'starts the drain; from loopback only'],
-    ],
+    adminRoutes(container).map(([route, answer]) => [code(route), answer]),
   )}`
 
 function commands(container: Container): string {

@@ -1,5 +1,4 @@
-import type { Container } from '../container.ts'
-import { isRequired } from '../container.ts'
+import { type Container, isRequired, type NamedParam } from '../container.ts'
 import { switchWords } from '../kinds.ts'
 
 /** JSON Schema (draft 2020-12) of the environment of a container, keyed by variable. */
@@ -21,16 +20,33 @@ export function schema(container: Container): string {
       },
     ]
   })
+  const older = container.params.flatMap((param) =>
+    olderVariables(param).map((name) => {
+      const description = `Older name of ${param.variable}.`
+      const secret = param.facts.secret ? { writeOnly: true } : {}
+      return [name, { type: 'string', description, deprecated: true, ...secret }]
+    }),
+  )
+  // A secret may come by <VARIABLE>_FILE instead.
+  const required = container.params.filter(
+    ({ facts }) => isRequired(facts) && !facts.secret && facts.unless === undefined,
+  )
+  const choices = required
+    .filter((param) => olderVariables(param).length > 0)
+    .map((param) => ({
+      anyOf: [param.variable, ...olderVariables(param)].map((name) => ({ required: [name] })),
+    }))
   const document = {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
     title: container.name,
     description: container.summary,
     type: 'object',
-    properties: Object.fromEntries(properties),
-    // A secret may come by <VARIABLE>_FILE instead.
-    required: container.params
-      .filter(({ facts }) => isRequired(facts) && !facts.secret && facts.unless === undefined)
-      .map(({ variable }) => variable),
+    properties: Object.fromEntries([...properties, ...older]),
+    required: required.filter((param) => olderVariables(param).length === 0).map(({ variable }) => variable),
+    ...(choices.length > 0 ? { allOf: choices } : {}),
   }
   return `${JSON.stringify(document, null, 2)}\n`
 }
+
+const olderVariables = ({ facts }: NamedParam): readonly string[] =>
+  (facts.formerly ?? []).flatMap(({ variable }) => variable ?? [])

@@ -1,5 +1,13 @@
-import { type Container, isRequired, type NamedParam } from '../container.ts'
+import {
+  type Container,
+  documentedMetrics,
+  isRequired,
+  metricPrefixOf,
+  type NamedParam,
+} from '../container.ts'
 import { oneLine } from '../log.ts'
+import { adminRoutes } from './admin-routes.ts'
+import { olderNamesOf } from './older-names.ts'
 import { unlessText } from './settings.ts'
 
 const width = 100
@@ -33,15 +41,40 @@ export function usage(container: Container): string {
       'Commands, which start nothing',
       commands.map(([name, command]) => [`${name} ${command.usage}`.trimEnd(), command.summary]),
     ),
+    ...(olderNamesOf(container).length > 0
+      ? ['Older names are taken as well, with a warning: see --man.', '']
+      : []),
     'Other flags, which start nothing:',
     '  --print pod|compose|env|schema   a snippet with the parameters given here',
     '  --probe live|ready               ask a running container; exit code 0 or 1',
+    '  --man                            the whole manual',
     '  --version, --help',
     '',
     `Admin API: GET / /healthz /readyz /metrics /params${pages.join('')}, POST /drain (loopback only).`,
     'Signals: SIGTERM and SIGINT drain, a second one ends at once; SIGHUP looks at watched files now.',
-    'Exit codes: 0 drained, 1 failed or cut off at the deadline, 2 wrong parameters.',
+    'Exit codes: 0 drained or done, 1 failed or cut off at the deadline, 2 wrong parameters.',
     '',
+  ].join('\n')
+}
+
+/** The text of `--man`: that of `--help`, and all else that is known of the container. */
+export function manual(container: Container): string {
+  const promises = container.contract.flatMap((line) => wrap(line, '  - ', '    '))
+  return [
+    usage(container),
+    ...section(
+      'Older names, each with a warning, and what to set instead',
+      olderNamesOf(container).map(({ names, now }) => [names.join(', '), now]),
+    ),
+    ...section('Admin API', adminRoutes(container)),
+    ...section(
+      'Metrics',
+      documentedMetrics(container).map(({ name, type, labels, help }) => [
+        `${metricPrefixOf(container)}${name}${labels.length > 0 ? `{${labels.join(', ')}}` : ''} (${type})`,
+        help,
+      ]),
+    ),
+    ...(promises.length > 0 ? ['Contract, beyond that of every Outrider container:', ...promises, ''] : []),
   ].join('\n')
 }
 
@@ -59,9 +92,10 @@ export function commandUsage(container: Container, name: string): string {
 }
 
 function describe(param: NamedParam): string {
-  const names = param.facts.secret
+  const { secret, short } = param.facts
+  const names = secret
     ? `${param.variable} or ${param.variable}_FILE`
-    : `${flagWithValue(param)}, ${param.variable}`
+    : `${short === undefined ? '' : `-${short}, `}${flagWithValue(param)}, ${param.variable}`
   return [`  ${names}`, ...wrap(oneLine(`${param.help} ${standing(param)}`))].join('\n')
 }
 
@@ -73,8 +107,10 @@ const flagWithValue = ({ flag, kind }: NamedParam): string =>
 export function standing({ facts }: NamedParam): string {
   const reloads = facts.reloads ? ' Watched: a change takes effect while running.' : ''
   const shared = facts.shared ? ` ${facts.shared} serves for all containers of a pod.` : ''
-  if (isRequired(facts)) return `Required${unlessText(facts)}.${reloads}${shared}`
-  return `${facts.default === undefined ? 'Optional.' : `Default: ${facts.default}.`}${reloads}${shared}`
+  const repeats = facts.repeats ? ' The flag may be given many times.' : ''
+  const more = `${reloads}${shared}${repeats}`
+  if (isRequired(facts)) return `Required${unlessText(facts)}.${more}`
+  return `${facts.default === undefined ? 'Optional.' : `Default: ${facts.default}.`}${more}`
 }
 
 function section(title: string, entries: readonly (readonly [string, string])[]): string[] {
@@ -82,15 +118,16 @@ function section(title: string, entries: readonly (readonly [string, string])[])
   return lines.length > 0 ? [`${title}:`, ...lines, ''] : []
 }
 
-function wrap(text: string): string[] {
+/** Lines of a text that begins with `first`, the others with `indent`. */
+function wrap(text: string, first = '      ', indent = first): string[] {
   const lines: string[] = []
-  let line = '     '
+  let line = first
   for (const word of text.split(' ')) {
-    if (line.length + word.length + 1 > width) {
-      lines.push(line)
-      line = '     '
+    if (line.length + word.length > width) {
+      lines.push(line.trimEnd())
+      line = indent
     }
-    line += ` ${word}`
+    line += `${word} `
   }
-  return [...lines, line]
+  return [...lines, line.trimEnd()]
 }

@@ -1,0 +1,59 @@
+import type { NamedParam } from './container.ts'
+
+/** An older name of a parameter. It is still taken, with a warning, and wins over the names of today. */
+export interface Former {
+  readonly variable?: string
+  /** With its dashes; of a secret it may be that of today, which is refused otherwise. */
+  readonly flag?: string
+  /**
+   * Makes the text that the names of today would have: `15` to `15s`. An empty one counts as unset. Throws an Error whose
+   * message begins with "must be".
+   */
+  readonly says?: (text: string) => string
+}
+
+/** A name that does nothing any more: there is a warning, or none of it is taken. */
+export interface Retired {
+  readonly variable?: string
+  /** With its dashes. */
+  readonly flag?: string
+  /** Whether a word follows the flag. */
+  readonly takesValue: boolean
+  /** Why, and what to do about it: the end of a sentence. */
+  readonly why: string
+  /** A problem, instead of a warning. */
+  readonly refused: boolean
+}
+
+/** The flags and variables of an older name. */
+export const namesOfOlder = ({ flag, variable }: Former | Retired): readonly string[] =>
+  [flag, variable].filter((name) => name !== undefined)
+
+/** Checks that each older name can be given, and that none is another name as well; `runner` are flags of every container. */
+export function checkOlderNames(
+  container: string,
+  params: readonly NamedParam[],
+  retired: readonly Retired[],
+  runner: readonly string[],
+): void {
+  const fail = (why: string): never => {
+    throw new Error(`${container}: ${why}`)
+  }
+  const taken = new Set([
+    ...params.flatMap(({ variable, flag }) => [variable, `${variable}_FILE`, flag]),
+    ...runner,
+  ])
+  const formers = params.flatMap(({ flag, facts }) =>
+    (facts.formerly ?? []).map((former) => ({ former, own: facts.secret ? flag : undefined })),
+  )
+  for (const { former, own } of [...formers, ...retired.map((former) => ({ former, own: undefined }))]) {
+    const names = namesOfOlder(former)
+    if (names.length === 0) fail('an older name needs a flag or a variable')
+    for (const name of names) {
+      if (!(name === former.flag ? /^--[a-z][a-z0-9-]*$/ : /^[A-Z][A-Z0-9_]*$/).test(name))
+        fail(`the older name "${name}" must be like --name or NAME`)
+      if (taken.has(name) && name !== own) fail(`${name} would mean two things`)
+      taken.add(name)
+    }
+  }
+}
