@@ -51,3 +51,26 @@ export const sample: Container = defineContainer({
   needs: ({ mode, limit }) => ({ memory: limit / 1024, unread: mode === 'fast' ? ['/tls'] : [] }),
   start: async () => ({ async [Symbol.asyncDispose]() {} }),
 })
+
+/** A made-up container with programs that it starts, and a volume that the application reads. */
+export const sharing: Container = defineContainer({
+  name: 'sidecar-pages',
+  pattern: 'sidecar',
+  summary: 'Makes pages for the application.',
+  contract: [],
+  admin: 9198,
+  base: 'git',
+  params: {
+    root: path('Where the pages are made.', { default: '/pages', directory: true, written: true }),
+    report: path('What was made.', { optional: true, written: true }),
+    source: path('What they are made of.', { optional: true }),
+    patience: duration('How long making them may take.', { default: '90s' }),
+  },
+  volumes: { '/pages': { help: 'The pages.', from: 'shared' } },
+  metrics: {},
+  needs: ({ root, patience }) => ({
+    readyWithin: patience / 1000,
+    unread: root.startsWith('/pages') ? [] : ['/pages'],
+  }),
+  start: async () => ({ async [Symbol.asyncDispose]() {} }),
+})

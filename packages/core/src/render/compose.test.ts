@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
-import { sample } from '../test-support.ts'
+import { sample, sharing } from '../test-support.ts'
 import { compose } from './compose.ts'
 import type { GivenParam } from './settings.ts'
 
@@ -95,6 +95,20 @@ describe('the service', () => {
     expect(compose(sample, given)).not.toContain('[redacted]')
     expect(service(given)['secrets']).toEqual(['adapter_sample_password', 'adapter_sample_token'])
   })
+})
+
+it('shares a named volume with the application, which only reads it', () => {
+  expect(parse(compose(sharing))).toEqual({
+    services: {
+      app: { volumes: ['sidecar-pages-pages:/pages:ro'] },
+      'sidecar-pages': expect.objectContaining({ volumes: ['sidecar-pages-pages:/pages'] }),
+    },
+    volumes: { 'sidecar-pages-pages': null },
+  })
+})
+
+it('adds nothing to the application with which it shares nothing', () => {
+  expect(Object.keys(parse(compose(sample)).services)).toEqual(['adapter-sample'])
 })
 
 it('has the directory of each file that was given mounted', () => {

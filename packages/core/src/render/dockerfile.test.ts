@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { defineContainer } from '../container.ts'
 import { text } from '../kinds.ts'
-import { sample } from '../test-support.ts'
+import { sample, sharing } from '../test-support.ts'
 import { definitionOf } from './definition.ts'
 import { dockerfile } from './dockerfile.ts'
 
@@ -69,6 +69,21 @@ describe('the Dockerfile', () => {
       'ENTRYPOINT ["/usr/bin/node","--max-semi-space-size=2","--v8-pool-size=1","/app/main.js"]',
     )
     expect(lines).toContain('  CMD ["/usr/bin/node","/app/main.js","--probe","ready"]')
+  })
+
+  it('stands on the common base, or on the one that the definition names', () => {
+    expect(lines[1]).toBe('ARG BASE_IMAGE=outrider/base:latest')
+    expect(dockerfile(sharing, '1')).toContain('\nARG BASE_IMAGE=outrider/git:latest\nFROM $BASE_IMAGE\n')
+  })
+
+  it('of a container that starts programs has an init that reaps what they leave behind', () => {
+    const own = dockerfile(sharing, '1')
+    expect(own).toContain('\nENTRYPOINT ["/usr/bin/tini","-s","--","/usr/bin/node",')
+    expect(own).toContain('  CMD ["/usr/bin/node","/app/main.js","--probe","ready"]\n')
+  })
+
+  it('declares also the volume that it shares with the application', () => {
+    expect(dockerfile(sharing, '1')).toContain('# The pages.\nVOLUME ["/pages"]\n')
   })
 
   it('carries the definition, whole', () => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
-import { sample } from '../test-support.ts'
+import { sample, sharing } from '../test-support.ts'
 import { pod } from './pod.ts'
 import type { GivenParam } from './settings.ts'
 
@@ -14,6 +14,7 @@ interface Variable {
 interface Pod {
   readonly spec: {
     readonly terminationGracePeriodSeconds: number
+    readonly containers: unknown
     readonly initContainers: readonly [{ readonly env: readonly Variable[]; readonly [key: string]: unknown }]
     readonly [key: string]: unknown
   }
@@ -21,6 +22,7 @@ interface Pod {
 
 const spec = (given: readonly GivenParam[] = []) => (parse(pod(sample, given)) as Pod).spec
 const sidecar = (given: readonly GivenParam[] = []) => spec(given).initContainers[0]
+const sharingSpec = (given: readonly GivenParam[] = []) => (parse(pod(sharing, given)) as Pod).spec
 const flag = (name: string, shown: string): GivenParam => ({ name, shown, source: 'flag' })
 
 /** What the kubelet makes of a value (k8s.io/kubernetes/third_party/forked/golang/expansion). */
@@ -99,6 +101,19 @@ describe('the container', () => {
   ])('may take the memory that its parameters let it take: with %s it is %s', (limit, memory) => {
     expect(sidecar([flag('limit', limit)])['resources']).toMatchObject({ limits: { memory } })
   })
+
+  it.each([
+    ['90s', 90],
+    ['2m500ms', 121],
+  ])(
+    'may take the time until it is ready that its parameters let it take: with %s %i s',
+    (patience, tries) => {
+      expect(sharingSpec([flag('patience', patience)]).initContainers[0]).toMatchObject({
+        startupProbe: { periodSeconds: 1, failureThreshold: tries },
+      })
+      expect(sidecar()).toMatchObject({ startupProbe: { periodSeconds: 1, failureThreshold: 60 } })
+    },
+  )
 
   it('says so when its parameters set no bound for its memory', () => {
     const endless = { ...sample, needs: () => ({ memory: Number.POSITIVE_INFINITY }) }
@@ -183,6 +198,46 @@ it('a volume is from a Secret or a ConfigMap, as the definition says', () => {
   expect(pod(sample, [flag('rules', '/etc/rules.d/deep/rules.yaml')])).toContain(
     '# Holds the rules. Holds deep/rules.yaml (ADAPTER_SAMPLE_RULES). A ConfigMap has what is in a folder by items',
   )
+})
+
+describe('what the container shares', () => {
+  it('is a directory that is empty at first, in which it writes and the application reads', () => {
+    const { initContainers, containers, volumes } = sharingSpec()
+    expect(initContainers[0]['volumeMounts']).toEqual([{ name: 'sidecar-pages-pages', mountPath: '/pages' }])
+    expect(containers).toEqual([
+      {
+        name: 'app',
+        image: 'my-app',
+        volumeMounts: [{ name: 'sidecar-pages-pages', mountPath: '/pages', readOnly: true }],
+      },
+    ])
+    expect(volumes).toEqual([{ name: 'sidecar-pages-pages', emptyDir: {} }])
+  })
+
+  it('is writable through the group of the pod', () => {
+    expect(sharingSpec()['securityContext']).toEqual({ fsGroup: 65532 })
+    expect(pod(sharing)).toContain('# Lets the container read mounted Secrets, and write what it shares.\n')
+  })
+
+  it('is also the directory of what it was told to write, beside Secrets that it reads', () => {
+    const { initContainers, containers, volumes } = sharingSpec([
+      flag('report', '/out/report.json'),
+      flag('source', '/in/source'),
+    ])
+    expect(initContainers[0]['volumeMounts']).toEqual([
+      { name: 'sidecar-pages-pages', mountPath: '/pages' },
+      { name: 'sidecar-pages-in', mountPath: '/in', readOnly: true },
+      { name: 'sidecar-pages-out', mountPath: '/out' },
+    ])
+    expect(containers).toMatchObject([
+      { volumeMounts: [{ name: 'sidecar-pages-pages' }, { name: 'sidecar-pages-out', readOnly: true }] },
+    ])
+    expect(volumes).toContainEqual({ name: 'sidecar-pages-out', emptyDir: {} })
+  })
+
+  it('is nothing where nothing is shared', () => {
+    expect(spec().containers).toEqual([{ name: 'app', image: 'my-app' }])
+  })
 })
 
 it('a Secret that is missing, or misspelt, is waited for', () => {

@@ -57,6 +57,7 @@ export function pod(container: Container, given: readonly GivenParam[] = []): st
             '    timeoutSeconds: 3',
           ]
         : [`    httpGet: { path: ${probePaths[kind]}, port: ${admin} }`]
+    const { readyWithin = DEFAULT_READY_SECONDS } = of.needs(valuesOf(of, params))
     return [
       `- name: ${of.name}`,
       `  # With your registry and a tag, such as registry.example.com/${imageOf(of)}:${version}.`,
@@ -70,7 +71,7 @@ export function pod(container: Container, given: readonly GivenParam[] = []): st
       '  startupProbe:',
       ...probe('ready'),
       '    periodSeconds: 1',
-      '    failureThreshold: 60',
+      `    failureThreshold: ${Math.ceil(readyWithin)}`,
       '  readinessProbe:',
       ...probe('ready'),
       '    periodSeconds: 5',
@@ -94,6 +95,7 @@ export function pod(container: Container, given: readonly GivenParam[] = []): st
   }
 }
 
+const DEFAULT_READY_SECONDS = 60
 const DEFAULT_MEMORY = 256
 
 function memory(container: Container, given: readonly GivenParam[]): string[] {

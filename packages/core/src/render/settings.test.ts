@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
-import { sample } from '../test-support.ts'
+import { sample, sharing } from '../test-support.ts'
 import {
   drainOf,
   type GivenParam,
@@ -192,6 +192,20 @@ describe('what is mounted', () => {
   ])('is not what %s is in: it has no place, or the image is there', (rules) => {
     expect(directories({ rules })).toEqual(['/tls', '/etc/rules.d'])
     expect(unmountedOf(sample, given({ rules }))).toEqual(new Set(['ADAPTER_SAMPLE_RULES']))
+  })
+
+  it('is shared with the application where the container writes there, and read from a Secret elsewhere', () => {
+    const from = (params: Readonly<Record<string, string>>) =>
+      Object.fromEntries(mountsOf(sharing, given(params)).map((mount) => [mount.directory, mount.from]))
+    expect(from({})).toEqual({ '/pages': 'shared' })
+    expect(from({ root: '/my/pages', source: '/src/x' })).toEqual({ '/my/pages': 'shared', '/src': 'secret' })
+    expect(from({ root: '/my/pages', source: '/my/x' })).toEqual({ '/my': 'shared' })
+    expect(from({ report: '/pages/deep/report' })).toEqual({ '/pages': 'shared' })
+  })
+
+  it('has nothing said of items with a path where it is shared', () => {
+    const [mount] = mountsOf(sharing, given({ report: '/pages/deep/report' }))
+    expect(mount?.help).toBe('The pages. Holds deep/report (SIDECAR_PAGES_REPORT).')
   })
 
   it('is nothing for a path that nobody gave', () => {
