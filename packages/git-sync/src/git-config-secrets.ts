@@ -33,9 +33,9 @@ function read(text: string): readonly GitSetting[] | undefined {
 /** `http.extraHeader` and `http.<url>.extraHeader`, most often with a token. */
 const isHeader = (key: string): boolean => /\.extraheader$/i.test(key)
 
-/** All of it, and the token alone, which git shows by itself. */
+/** All of it, and the token alone; a short word, such as the value of a switch, would hide too much of every log. */
 const headerSecrets = (value: string): string[] =>
-  [value, value.replace(/^[^:]*:\s*/, ''), value.split(/\s+/).at(-1) ?? ''].filter((part) => part !== '')
+  [value, value.replace(/^[^:]*:\s*/, ''), value.split(/\s+/).at(-1) ?? ''].filter((part) => part.length >= 8)
 
 const pairs = /(?<=:\/\/)[^/?#\s]*(?=@)/g
 
