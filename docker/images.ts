@@ -2,82 +2,105 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { containerNames } from '../scripts/workspace.ts'
+import type { Container } from '@outrider/core'
+import { type BaseName, baseNames } from '@outrider/core/render'
+import { containersOfWorkspace } from '../scripts/workspace.ts'
 import { bundleContainer } from './bundle.ts'
 import { run, type Say, step, succeeds } from './command.ts'
 import { DEBIAN_IMAGE, ensureBaseImages, NODE_IMAGE } from './stand-ins.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
-const BASE = 'outrider/base:latest'
 const MIB = 1024 * 1024
-/** What an image may add on top of the base, so that the second container of a pod costs almost nothing. */
+/** What an image may add on top of its base, so that the second container of a pod costs almost nothing. */
 const MOST_ADDED_BYTES = MIB
 
-/** Sizes as `docker image inspect` counts them, in bytes. */
+/** Sizes as `docker image inspect` counts them, in bytes, by tag. */
 export interface ImageSizes {
-  base: number
-  images: { name: string; tag: string; added: number }[]
+  bases: { tag: string; size: number }[]
+  images: { tag: string; base: string; added: number }[]
 }
 
 /**
- * Builds the images `outrider/<name>`, by default of every container, with all that they stand on.
- * @throws Error when no engine answers, a name is no container, a build fails, or an image adds more than 1 MiB to the
+ * Builds the images `outrider/<name>`, with all that they stand on; by default those of every container and every base.
+ * @throws Error when no engine answers, a name is no container, a build fails, or an image adds more than 1 MiB to its
  * base
  */
 export async function buildImages(names?: string[], say: Say = console.log): Promise<ImageSizes> {
-  const containers = chosenContainers(names)
+  const containers = await chosenContainers(names)
   await requireEngine()
   await ensureBaseImages(say)
-  await step(say, BASE, buildBase)
-  const base = await imageSize(BASE)
-  const images: ImageSizes['images'] = []
-  for (const name of containers) {
-    const tag = await step(say, `outrider/${name}`, () => buildImage(name, say))
-    images.push({ name, tag, added: (await imageSize(tag)) - base })
+  const bases: ImageSizes['bases'] = []
+  for (const name of neededBases(names === undefined ? undefined : containers)) {
+    const tag = baseTag(name)
+    await step(say, tag, () => buildBase(name))
+    bases.push({ tag, size: await imageSize(tag) })
   }
-  for (const line of sizeTable({ base, images })) say(line)
+  const images: ImageSizes['images'] = []
+  for (const { name, base } of containers) {
+    const tag = await step(say, `outrider/${name}`, () => buildImage(name, say))
+    const added = (await imageSize(tag)) - (await imageSize(baseTag(base)))
+    images.push({ tag, base: baseTag(base), added })
+  }
+  for (const line of sizeTable({ bases, images })) say(line)
   const tooLarge = tooLargeImages(images)
   if (tooLarge !== undefined) throw new Error(tooLarge)
-  return { base, images }
+  return { bases, images }
 }
 
-/** The lines of the table that ends a build. */
-export function sizeTable({ base, images }: ImageSizes): string[] {
-  const rows = images.map(({ tag, added }) => [tag, `+${added.toLocaleString('en')} bytes`])
-  const table = [[BASE, `${(base / MIB).toFixed(1)} MiB`], ...rows]
+/** The lines of the table that ends a build: each base, and what its images add to it. */
+export function sizeTable({ bases, images }: ImageSizes): string[] {
+  const table = bases.flatMap(({ tag, size }) => [
+    [tag, `${(size / MIB).toFixed(1)} MiB`],
+    ...images
+      .filter(({ base }) => base === tag)
+      .map((image) => [image.tag, `+${image.added.toLocaleString('en')} bytes`]),
+  ])
   const width = Math.max(...table.map(([tag = '']) => tag.length))
   return table.map(([tag = '', size = '']) => `${tag.padEnd(width)}  ${size.padStart(16)}`)
 }
 
-/** What to tell about images that add more to the base than they may, or undefined when none does. */
+/** What to tell about images that add more to their base than they may, or undefined when none does. */
 export function tooLargeImages(images: ImageSizes['images']): string | undefined {
   const tooLarge = images.filter(({ added }) => added > MOST_ADDED_BYTES)
   if (tooLarge.length === 0) return undefined
-  const list = tooLarge.map(({ tag, added }) => `${tag} (${added} bytes)`).join(', ')
-  return `more than ${MOST_ADDED_BYTES} bytes on top of ${BASE}: ${list}; find what its bundle need not import`
+  const list = tooLarge.map(({ tag, base, added }) => `${tag} (${added} bytes on ${base})`).join(', ')
+  return `more than ${MOST_ADDED_BYTES} bytes on top of the base: ${list}; find what its bundle need not import`
 }
 
-function chosenContainers(names?: string[]): string[] {
-  const containers = containerNames()
-  const unknown = (names ?? []).filter((name) => !containers.includes(name))
+async function chosenContainers(names?: string[]): Promise<Container[]> {
+  const containers = await containersOfWorkspace()
+  const known = containers.map(({ name }) => name)
+  const unknown = (names ?? []).filter((name) => !known.includes(name))
   if (unknown.length > 0) {
-    throw new Error(`no such container: ${unknown.join(', ')}; there are: ${containers.join(', ')}`)
+    throw new Error(`no such container: ${unknown.join(', ')}; there are: ${known.join(', ')}`)
   }
-  return names ?? containers
+  return containers.filter(({ name }) => names?.includes(name) ?? true)
 }
+
+/** All of them without containers. */
+const neededBases = (containers?: readonly Container[]): BaseName[] =>
+  baseNames.filter((name) => name === 'base' || (containers?.some(({ base }) => base === name) ?? true))
+
+const baseTag = (name: BaseName): string => `outrider/${name}:latest`
 
 async function requireEngine(): Promise<void> {
   if (await succeeds('docker', ['version'])) return
   throw new Error('no Docker engine answers; run: docker/engine.sh ensure')
 }
 
-async function buildBase(): Promise<void> {
-  const environment = await inspect(NODE_IMAGE, '{{json .Config.Env}}')
-  const version = /"NODE_VERSION=([^"]+)"/.exec(environment)?.[1] ?? 'unknown'
-  const args = { DEBIAN_IMAGE, NODE_IMAGE, NODE_VERSION: version }
+async function buildBase(name: BaseName): Promise<void> {
+  const args =
+    name === 'base'
+      ? { DEBIAN_IMAGE, NODE_IMAGE, NODE_VERSION: await nodeVersion() }
+      : { DEBIAN_IMAGE, BASE_IMAGE: baseTag('base') }
   const buildArgs = Object.entries(args).flatMap(([key, value]) => ['--build-arg', `${key}=${value}`])
-  const dockerfile = await readFile(here('base.Dockerfile'), 'utf8')
-  await run('docker', ['build', '--tag', BASE, ...buildArgs, '-'], dockerfile)
+  const dockerfile = await readFile(here(`${name}.Dockerfile`), 'utf8')
+  await run('docker', ['build', '--tag', baseTag(name), ...buildArgs, '-'], dockerfile)
+}
+
+async function nodeVersion(): Promise<string> {
+  const environment = await inspect(NODE_IMAGE, '{{json .Config.Env}}')
+  return /"NODE_VERSION=([^"]+)"/.exec(environment)?.[1] ?? 'unknown'
 }
 
 /** Gives the tag with the version. */

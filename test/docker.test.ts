@@ -81,20 +81,29 @@ describe('licences in an image', () => {
 })
 
 describe('the size of images', () => {
-  const image = (added: number) => ({ name: 'topz', tag: 'outrider/topz:0.1.0', added })
+  const image = (added: number) => ({ tag: 'outrider/topz:0.1.0', base: 'outrider/base:latest', added })
 
   test('one mebibyte on top of the base is accepted', () => {
     expect(tooLargeImages([image(1_048_576)])).toBeUndefined()
   })
 
-  test('one byte more is refused, with the name and the size', () => {
-    expect(tooLargeImages([image(1), image(1_048_577)])).toContain('outrider/topz:0.1.0 (1048577 bytes)')
+  test('one byte more is refused, with the name, the size and the base', () => {
+    expect(tooLargeImages([image(1), image(1_048_577)])).toContain(
+      'outrider/topz:0.1.0 (1048577 bytes on outrider/base:latest)',
+    )
   })
 
-  test('is printed for the base and for what each image adds', () => {
-    expect(sizeTable({ base: 2 * 1_048_576, images: [image(1234)] })).toEqual([
-      'outrider/base:latest           2.0 MiB',
-      'outrider/topz:0.1.0       +1,234 bytes',
+  test('is printed for each base, with what its images add to it', () => {
+    const bases = [
+      { tag: 'outrider/base:latest', size: 2 * 1_048_576 },
+      { tag: 'outrider/git:latest', size: 3.5 * 1_048_576 },
+    ]
+    const images = [{ tag: 'outrider/git-sync:0.1.0', base: 'outrider/git:latest', added: 99 }, image(1234)]
+    expect(sizeTable({ bases, images })).toEqual([
+      'outrider/base:latest              2.0 MiB',
+      'outrider/topz:0.1.0          +1,234 bytes',
+      'outrider/git:latest               3.5 MiB',
+      'outrider/git-sync:0.1.0         +99 bytes',
     ])
   })
 })

@@ -6,11 +6,14 @@ export interface BaseImage {
   readonly hasShell: boolean
 }
 
-export const baseImages = {
+/** The common one first: the others stand on it. */
+export const baseNames = ['base', 'git'] as const
+
+export type BaseName = (typeof baseNames)[number]
+
+export const baseImages: Readonly<Record<BaseName, BaseImage>> = {
   /** Node, and nothing else that could be run. */
   base: { init: [], hasShell: false },
   /** Besides, git over HTTPS and SSH, GnuPG and what scripts call. Tini reaps also where it is not process 1. */
   git: { init: ['/usr/bin/tini', '-s', '--'], hasShell: true },
-} as const satisfies Readonly<Record<string, BaseImage>>
-
-export type BaseName = keyof typeof baseImages
+}

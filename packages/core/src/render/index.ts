@@ -1,3 +1,4 @@
+export { type BaseName, baseImages, baseNames } from '../base-images.ts'
 export { catalogue } from './catalogue.ts'
 export { compose } from './compose.ts'
 export { definitionOf } from './definition.ts'
