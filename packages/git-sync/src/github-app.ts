@@ -51,10 +51,14 @@ export function createGitHubApp(options: GitHubAppOptions): GitHubApp {
       pending = undefined
     }
   }
+  const current = async (): Promise<Token> => {
+    if (token !== undefined && now() < token.expires - renewMs) return token
+    pending ??= renew()
+    return await pending
+  }
   return {
     async login() {
-      const fresh = token !== undefined && now() < token.expires - renewMs ? token : undefined
-      const { text } = fresh ?? (await (pending ??= renew()))
+      const { text } = await current()
       // Any user would do; this is the one that GitHub documents.
       return { username: 'x-access-token', password: text }
     },

@@ -51,11 +51,14 @@ function answerTo(request: ClientRequest): Promise<Answer> {
     request.on('error', ({ message, code }: NodeJS.ErrnoException) =>
       fail(`cannot be reached: ${message || code}`),
     )
-    request.on('close', () => fail('closed the connection without an answer'))
+    let isAnswered = false
+    request.on('close', () => isAnswered || fail('closed the connection without an answer'))
     request.on('response', (response) => {
+      isAnswered = true
       const chunks: Buffer[] = []
       let length = 0
       response.on('error', () => fail('broke off its answer'))
+      response.on('close', () => fail('broke off its answer'))
       response.on('data', (chunk: Buffer) => {
         length += chunk.length
         chunks.push(chunk)
