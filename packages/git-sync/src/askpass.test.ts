@@ -1,7 +1,7 @@
 import { createServer } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
 import { askpass } from './askpass.ts'
-import { serve } from './http-server-test-support.ts'
+import { serve } from './test-support.ts'
 
 const hidden = /^(?!.*hunter2)/
 

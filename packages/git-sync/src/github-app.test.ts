@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { createGitHubApp, type GitHubAppOptions, gitHubAppFaults } from './github-app.ts'
-import { serve } from './http-server-test-support.ts'
+import { serve } from './test-support.ts'
 
 const pem = (type: 'pkcs1' | 'pkcs8') =>
   generateKeyPairSync('rsa', {
