@@ -373,7 +373,7 @@ test('aborting ends an exchange with the reason, and counts as no failure', asyn
 })
 
 test('disposing ends what is under way and closes the connection', async () => {
-  await using it = await world()
+  await using it = await world({ timeoutMs: 600_000 })
   await list(it.refs, ['HEAD'])
   it.server.fault = { kind: 'hang' }
   const call = list(it.refs, ['HEAD'])
