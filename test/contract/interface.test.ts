@@ -14,11 +14,11 @@ forEveryContainer((subject) => {
 
   line(6, '/readyz is 200 when ready, and 503 naming the closed gate while it drains', async () => {
     const program = await subject.start()
-    const ready = await program.ask('/readyz')
-    expect({ status: ready.status, body: await ready.json() }).toMatchObject({
-      status: 200,
-      body: { ready: true },
+    const ready = await until('ready', async () => {
+      const response = await program.ask('/readyz')
+      return response.status === 200 && ((await response.json()) as unknown)
     })
+    expect(ready).toMatchObject({ ready: true })
     const at = await program.addresses()
     const work = await subject.fixture.beginWork(at)
     program.signal('SIGTERM')
@@ -140,6 +140,18 @@ forEveryContainer((subject) => {
     expect(version.stdout).toMatch(/^\S+ \d+\.\d+\.\d+ /)
   })
 
+  line(10, '--man names every parameter, older names, and every promise of its own', async () => {
+    const man = subject.program({}, ['--man'])
+    expect(await man.ended()).toBe(0)
+    const { params, retired, contract } = subject.container
+    const older = [...params.flatMap(({ facts }) => facts.formerly ?? []), ...retired]
+    const names = older.flatMap(({ flag, variable }) => [flag, variable]).filter((name) => name !== undefined)
+    for (const name of [...params.map(({ variable }) => variable), ...names])
+      expect(man.stdout).toContain(name)
+    const words = (text: string) => text.replaceAll(/\s+/g, ' ')
+    for (const promise of contract) expect(words(man.stdout)).toContain(words(promise))
+  })
+
   line(10, '--help lists its commands, and each says how it is called', async () => {
     const help = subject.program({}, ['--help'])
     await help.ended()
@@ -185,8 +197,11 @@ forEveryContainer((subject) => {
       })
       const stack = parseYaml(await print('compose')) as { services: Record<string, unknown> }
       expect(stack.services[subject.container.name]).toMatchObject({ read_only: true, cap_drop: ['ALL'] })
-      const schema = JSON.parse(await print('schema')) as { properties: Record<string, unknown> }
-      expect(Object.keys(schema.properties)).toEqual(subject.container.params.map(({ variable }) => variable))
+      const schema = JSON.parse(await print('schema')) as {
+        properties: Record<string, { deprecated?: boolean }>
+      }
+      const current = Object.entries(schema.properties).filter(([, { deprecated }]) => !deprecated)
+      expect(current.map(([name]) => name)).toEqual(subject.container.params.map(({ variable }) => variable))
       const env = await print('env')
       for (const variable of Object.keys(subject.fixture.env))
         expect(env).toMatch(new RegExp(`^${variable}=`, 'm'))

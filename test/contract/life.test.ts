@@ -3,16 +3,29 @@ import { connect, type Socket } from 'node:net'
 import { type Addresses, onFreePorts } from '@outrider/core/testing'
 import { expect } from 'vitest'
 import { forEveryContainer, line } from '../support/contract.ts'
-import { until } from '../support/program.ts'
+import { type Program, until } from '../support/program.ts'
 import { descriptors, listeningOn, socketCount } from '../support/sockets.ts'
 
 forEveryContainer((subject) => {
   line(11, 'it is ready as soon as it says "started", waiting for nothing outside', async () => {
-    for (const { env = {} } of subject.fixture.outages) {
+    for (const { env = {}, ready = true } of subject.fixture.outages) {
+      if (!ready) continue
       const program = await subject.start(env)
       expect((await program.ask('/readyz')).status).toBe(200)
     }
   })
+
+  line(
+    11,
+    'while it must wait for something outside, it has started, and says what it waits for',
+    async () => {
+      for (const { env = {}, ready = true } of subject.fixture.outages) {
+        if (ready) continue
+        const program = await subject.start(env)
+        expect(await closedGates(program)).not.toEqual([])
+      }
+    },
+  )
 
   line(12, 'SIGTERM: no new work is accepted, work in hand is finished whole, exit 0', async () => {
     const program = await subject.start()
@@ -157,6 +170,14 @@ forEveryContainer((subject) => {
     expect(silent.stdout).toBe('')
   })
 })
+
+/** The gates for which it is not ready. */
+async function closedGates(program: Program): Promise<readonly string[]> {
+  const response = await program.ask('/readyz')
+  expect(response.status).toBe(503)
+  const { gates } = (await response.json()) as { gates: Record<string, { open: boolean }> }
+  return Object.entries(gates).flatMap(([name, { open }]) => (open ? [] : name))
+}
 
 /** Opens connections to every port that is not the admin API's. */
 async function openAll(at: Addresses, count: number): Promise<Socket[]> {

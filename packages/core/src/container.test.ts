@@ -1,6 +1,6 @@
 import { describe, expect, expectTypeOf, it } from 'vitest'
 import { type Definition, defineContainer, type Params, type Values } from './container.ts'
-import { type Address, address, duration, flag, listOf, oneOf, secret, text, url } from './kinds.ts'
+import { type Address, address, duration, flag, listOf, oneOf, path, secret, text, url } from './kinds.ts'
 import { counter, gauge, histogram } from './metrics.ts'
 
 const idle = async () => ({ async [Symbol.asyncDispose]() {} })
@@ -100,8 +100,94 @@ describe('is refused at import:', () => {
       { probe: text('x', { default: 'a' }) },
       /--probe has a meaning of its own/,
     ],
+    [
+      'a short flag of more than a letter',
+      { verbose: text('x', { default: 'a', short: 'vv' }) },
+      /"verbose" cannot have the short flag "vv"/,
+    ],
+    [
+      'a short flag that asks for help',
+      { hosts: text('x', { default: 'a', short: 'h' }) },
+      /"hosts" cannot have the short flag "h"/,
+    ],
+    [
+      'a short flag of a secret',
+      { password: secret('x', { short: 'p' }) },
+      /"password" cannot have the short flag "p"/,
+    ],
+    [
+      'a short flag of two parameters',
+      { a: text('x', { default: 'a', short: 'v' }), b: text('x', { default: 'a', short: 'v' }) },
+      /-v would mean two things/,
+    ],
+    [
+      'an older name without a name',
+      { to: text('x', { default: 'a', formerly: [{}] }) },
+      /an older name needs a flag or a variable/,
+    ],
+    [
+      'an older flag that nobody could give',
+      { to: text('x', { default: 'a', formerly: [{ flag: '-t' }] }) },
+      /the older name "-t" must be like --name or NAME/,
+    ],
+    [
+      'an older variable in small letters',
+      { to: text('x', { default: 'a', formerly: [{ variable: 'to' }] }) },
+      /the older name "to" must be like --name or NAME/,
+    ],
+    [
+      'an older name that another parameter has',
+      {
+        to: text('x', { default: 'a', formerly: [{ variable: 'TEST_BOX_AT_FILE' }] }),
+        at: text('x', { default: 'a' }),
+      },
+      /TEST_BOX_AT_FILE would mean two things/,
+    ],
+    [
+      'an older name of two parameters',
+      {
+        to: text('x', { default: 'a', formerly: [{ flag: '--old' }] }),
+        at: text('x', { default: 'a', formerly: [{ flag: '--old' }] }),
+      },
+      /--old would mean two things/,
+    ],
+    [
+      'an older name that is that of today',
+      { to: text('x', { default: 'a', formerly: [{ flag: '--to' }] }) },
+      /--to would mean two things/,
+    ],
+    [
+      'an older name that the runner takes for itself',
+      { to: text('x', { default: 'a', formerly: [{ flag: '--man' }] }) },
+      /--man would mean two things/,
+    ],
+    [
+      'the file of a secret that another parameter is, by accident',
+      { password: secret('x'), passwordFile: path('x', { optional: true }) },
+      /TEST_BOX_PASSWORD_FILE would mean two things/,
+    ],
+    [
+      'the file of a secret that is another parameter than it says',
+      { password: secret('x', { fileParam: 'to' }), to: path('x', { optional: true }) },
+      /TEST_BOX_PASSWORD_FILE would mean two things/,
+    ],
+    [
+      'the file of a secret that is no path',
+      { password: secret('x', { fileParam: 'passwordFile' }), passwordFile: flag('x') },
+      /"passwordFile" must be a path/,
+    ],
+    [
+      'a file of its own for what is no secret',
+      { to: text('x', { default: 'a', fileParam: 'toFile' }), toFile: path('x', { optional: true }) },
+      /"to" is no secret, so its file is read like any other/,
+    ],
   ])('%s', (_, params, message) => {
     expect(() => define(params)).toThrow(message)
+  })
+
+  it('a retired name that is still one', () => {
+    const retired = [{ flag: '--drain', takesValue: true, why: 'x', refused: false }]
+    expect(() => define({}, { retired })).toThrow('--drain would mean two things')
   })
 
   it.each([
@@ -126,6 +212,19 @@ describe('is refused at import:', () => {
   it('says which container it is', () => {
     expect(() => define({ to: url('x') })).toThrow(/^test-box: /)
   })
+})
+
+it('the flag of a secret may be an older name of it', () => {
+  const formerly = [{ flag: '--password' }]
+  expect(() => define({ password: secret('x', { formerly }) })).not.toThrow()
+})
+
+it('a secret may leave its file to a parameter', () => {
+  const params = {
+    password: secret('x', { fileParam: 'passwordFile' }),
+    passwordFile: path('x', { optional: true }),
+  }
+  expect(() => define(params)).not.toThrow()
 })
 
 it('a required secret needs no example', () => {

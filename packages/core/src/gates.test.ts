@@ -102,6 +102,19 @@ describe('secrets', () => {
     expect(JSON.stringify(state.report())).not.toContain('hunter2')
   })
 
+  it('are taken out of what was said before they were known', () => {
+    let isKnown = false
+    const state = new Readiness((text) => (isKnown ? text.replaceAll('hunter2', '[redacted]') : text))
+    state.gate('sync', 'cannot clone with hunter2')
+    state.notice('rules').set('refused by hunter2')
+    isKnown = true
+    expect(state.report()).toEqual({
+      ready: false,
+      gates: { sync: { open: false, reason: 'cannot clone with [redacted]' } },
+      notices: { rules: 'refused by [redacted]' },
+    })
+  })
+
   it('are taken out of notices', () => {
     const state = readiness()
     state.notice('rules').set('refused by hunter2')

@@ -9,6 +9,7 @@ import type { Address } from './kinds.ts'
 import { address, secret, text } from './kinds.ts'
 import { type Launched, launch, StartError } from './launch.ts'
 import type { MetricSpecs } from './metrics.ts'
+import { aged } from './older-names-fixture.ts'
 import { resolve } from './resolve.ts'
 import { startContainer } from './testing.ts'
 import { watchFiles } from './watch.ts'
@@ -320,6 +321,124 @@ describe('the start-up log line', () => {
       { LOG_LEVEL: 'error' },
     )
     expect(started.events).toEqual([])
+  })
+})
+
+describe('older names', () => {
+  const start = (env: Record<string, string>) => startContainer(aged, { AGED_BOX_REPO: '/repo', ...env })
+
+  it('are warned about before the start is over, with a message that never varies', async () => {
+    await using started = await start({ OLD_BOX_REPO: '/old', AGED_BOX_LEGACY: 'x' })
+    expect(started.events).toMatchObject([
+      { level: 'warn', msg: 'deprecated', warning: expect.stringMatching(/^AGED_BOX_LEGACY does nothing/) },
+      { level: 'warn', msg: 'deprecated', warning: expect.stringMatching(/^OLD_BOX_REPO is deprecated/) },
+      { msg: 'started', params: { repo: { value: '/old', source: 'environment' } } },
+    ])
+  })
+
+  it('are not spoken of where none is set', async () => {
+    await using started = await start({})
+    expect(started.events).toMatchObject([{ msg: 'started' }])
+  })
+})
+
+describe('a secret that becomes known while running', () => {
+  it('is taken out of the log, pages and readiness from then on', async () => {
+    const container = defineContainer({
+      name: 'test-box',
+      pattern: 'sidecar',
+      summary: 'Fetches a token.',
+      contract: [],
+      admin: 9999,
+      params: {},
+      metrics: {},
+      pages: { '/status': { title: 'Status', help: 'How it is.' } },
+      async start({ log, gate, hide, notice, page }) {
+        gate('sync', 'refused with token-1').close('still refused with token-1')
+        notice('sync').set('token-1 is refused')
+        page('/status', () => ({ tried: 'token-1' }))
+        hide('token-1')
+        log.info('fetched', { token: 'token-1' })
+        return idle
+      },
+    })
+    await using started = await startContainer(container)
+    expect(started.events[0]).toMatchObject({ msg: 'fetched', token: '[redacted]' })
+    for (const path of ['/', '/readyz', '/status', '/status?format=html']) {
+      const text = await (await started.ask(path)).text()
+      expect(text).toContain('[redacted]')
+      expect(text).not.toContain('token-1')
+    }
+  })
+})
+
+describe('a container that ends by itself', () => {
+  it.each(['done', 'failed'] as const)('says so: %s', async (outcome) => {
+    await using started = await startContainer(box(async () => idleWith({ ended: Promise.resolve(outcome) })))
+    expect(await started.ended).toBe(outcome)
+    expect(started.events.at(-1)).toMatchObject({ msg: 'ended', outcome })
+  })
+
+  it('may be told to drain after that', async () => {
+    await using started = await startContainer(box(async () => idleWith({ ended: Promise.resolve('done') })))
+    await started.ended
+    expect(await started.drain()).toBe('finished')
+  })
+
+  it('rejects where it breaks', async () => {
+    const broken = Promise.withResolvers<never>()
+    await using started = await startContainer(box(async () => idleWith({ ended: broken.promise })))
+    broken.reject(new Error('a defect'))
+    await expect(started.ended).rejects.toThrow('a defect')
+  })
+
+  it('while it drains is no news', async () => {
+    const over = Promise.withResolvers<'failed'>()
+    await using started = await startContainer(box(async () => idleWith({ ended: over.promise })))
+    const drained = started.drain()
+    over.resolve('failed')
+    await started.ended
+    expect(await drained).toBe('finished')
+    expect(started.events).not.toContainEqual(expect.objectContaining({ msg: 'ended' }))
+  })
+})
+
+describe('a signal that a container asks for', () => {
+  it('is told, each time, until the drain begins', async () => {
+    let told = 0
+    await using started = await startContainer(
+      box(async ({ onSignal }) => {
+        onSignal('SIGUSR1', () => void told++)
+        return idle
+      }),
+    )
+    started.signal('SIGUSR1')
+    started.signal('SIGUSR1')
+    started.signal('SIGUSR2')
+    expect(told).toBe(2)
+    await started.drain()
+    started.signal('SIGUSR1')
+    expect(told).toBe(2)
+  })
+
+  it('may be SIGHUP, which looks at the watched files as well', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'launch-'))
+    const path = join(directory, 'rules')
+    writeFileSync(path, 'one')
+    let told = 0
+    const container = box(async ({ follow, onSignal }) => {
+      await follow('rules', ['label'], () => undefined)
+      onSignal('SIGHUP', () => void told++)
+      return idle
+    })
+    await using started = await startContainer(container, { TEST_BOX_LABEL: path })
+    writeFileSync(path, 'two')
+    started.signal('SIGHUP')
+    expect(told).toBe(1)
+    await expect
+      .poll(() => started.events.map(({ msg }) => msg), { timeout: 10_000 })
+      .toContain('rules reloaded')
+    rmSync(directory, { recursive: true })
   })
 })
 

@@ -1,7 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { defineContainer } from './container.ts'
-import { editDistance } from './did-you-mean.ts'
 import {
   address,
   duration,
@@ -16,7 +15,8 @@ import {
   url,
   urlOf,
 } from './kinds.ts'
-import { resolve } from './resolve.ts'
+import { aged } from './older-names-fixture.ts'
+import { type ResolvedParam, resolve } from './resolve.ts'
 
 const box = defineContainer({
   name: 'test-box',
@@ -565,30 +565,6 @@ describe('whatever comes in', () => {
   })
 })
 
-describe('editDistance', () => {
-  const word = fc.string({ maxLength: 12 })
-
-  it.each([
-    ['', '', 0],
-    ['abc', '', 3],
-    ['kitten', 'sitting', 3],
-    ['flaw', 'lawn', 2],
-  ])('%j to %j is %i', (a, b, distance) => {
-    expect(editDistance(a, b)).toBe(distance)
-  })
-
-  it('is the same both ways, zero only between equals, and at most the longer length', () => {
-    fc.assert(
-      fc.property(word, word, (a, b) => {
-        const distance = editDistance(a, b)
-        expect(distance).toBe(editDistance(b, a))
-        expect(distance === 0).toBe(a === b)
-        expect(distance).toBeLessThanOrEqual(Math.max(a.length, b.length))
-      }),
-    )
-  })
-})
-
 describe('the content of a file in place of its path', () => {
   const pem = '-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49\n-----END PRIVATE KEY-----\n'
   const keeper = defineContainer({
@@ -656,5 +632,278 @@ describe('a parameter that another may replace', () => {
         start: () => Promise.reject(new Error('not started')),
       })
     expect(define).toThrow('"servers" is required unless "nothing", which is no parameter')
+  })
+})
+
+/** What becomes of a container with older names. */
+function old({ env = {}, argv = [], files = {} }: Given) {
+  const readFile = (path: string) => files[path] ?? ''
+  const resolution = resolve(aged, { argv, env: { AGED_BOX_REPO: '/repo', ...env }, readFile })
+  const { params, warnings, secrets } = resolution.ok
+    ? resolution.resolved
+    : { params: [], warnings: [], secrets: [] }
+  const each = <T>(of: (param: ResolvedParam) => T) =>
+    Object.fromEntries(params.map((param): [string, T] => [param.name, of(param)]))
+  return {
+    values: each(({ value }) => value),
+    shown: each(({ shown }) => shown),
+    sources: each(({ source }) => source),
+    warnings,
+    secrets,
+    problems: resolution.ok ? [] : resolution.problems,
+  }
+}
+
+describe('an older name', () => {
+  it.each<readonly [string, Given, string, unknown, string]>([
+    ['variable', { env: { OLD_BOX_BRANCH: 'main' } }, 'ref', 'main', 'environment'],
+    ['flag', { argv: ['--branch', 'main'] }, 'ref', 'main', 'flag'],
+    ['flag of a switch', { argv: ['--one-shot'] }, 'once', true, 'flag'],
+    ['flag of a switch with its value', { argv: ['--one-shot=false'] }, 'once', false, 'flag'],
+    ['long flag of one letter', { argv: ['--v', '3'] }, 'verbose', 3, 'flag'],
+    ['variable with our prefix', { env: { AGED_BOX_REV: 'v1' } }, 'ref', 'v1', 'environment'],
+    ['flag that is written in another way', { argv: ['--wait=15'] }, 'period', 15_000, 'flag'],
+    [
+      'variable that is written in another way',
+      { env: { OLD_BOX_WAIT: '1' } },
+      'period',
+      1000,
+      'environment',
+    ],
+  ])('that is a %s is taken', (_, given, name, value, source) => {
+    const { values, sources, problems } = old(given)
+    expect(problems).toEqual([])
+    expect([values[name], sources[name]]).toEqual([value, source])
+  })
+
+  it.each<readonly [string, Given]>([
+    ['a flag', { argv: ['--ref', 'new', '--branch', 'old'] }],
+    ['a variable', { env: { AGED_BOX_REF: 'new', OLD_BOX_BRANCH: 'old' } }],
+    ['a file', { env: { AGED_BOX_REF_FILE: '/ref', OLD_BOX_BRANCH: 'old' }, files: { '/ref': 'new' } }],
+    ['a flag, where it is a variable', { argv: ['--ref', 'new'], env: { OLD_BOX_BRANCH: 'old' } }],
+  ])('wins over the name of today that is %s', (_, given) => {
+    expect(old(given).values['ref']).toBe('old')
+  })
+
+  it('that is a flag wins over the same as a variable', () => {
+    expect(old({ argv: ['--branch', 'a'], env: { OLD_BOX_BRANCH: 'b' } }).values['ref']).toBe('a')
+  })
+
+  it('serves where the name of today is required', () => {
+    const resolution = resolve(aged, { argv: [], env: { OLD_BOX_REPO: '/old' }, readFile: () => '' })
+    expect(resolution).toMatchObject({ ok: true, resolved: { values: { repo: '/old' } } })
+  })
+
+  it('is warned about, with what to set instead', () => {
+    const { warnings } = old({ argv: ['--wait', '15'], env: { OLD_BOX_REPO: '/old' } })
+    expect(warnings).toEqual([
+      'OLD_BOX_REPO is deprecated: set AGED_BOX_REPO (--repo)',
+      '--wait is deprecated: set AGED_BOX_PERIOD (--period)',
+    ])
+  })
+
+  it.each<readonly [string, Given]>([
+    ['set to nothing', { env: { OLD_BOX_BRANCH: '' }, argv: ['--rev='] }],
+    ['set to what means nothing', { argv: ['--rev', 'HEAD'] }],
+  ])('%s counts as unset', (_, { env = {}, argv = [] }) => {
+    expect(old({ env: { ...env, AGED_BOX_REF: 'new' }, argv })).toMatchObject({
+      values: { ref: 'new' },
+      sources: { ref: 'environment' },
+      warnings: [],
+    })
+  })
+
+  it('beside another one of the same parameter is a problem where they differ', () => {
+    expect(old({ argv: ['--branch', 'a', '--rev', 'b'] }).problems).toEqual([
+      '--branch and --rev contradict each other: set AGED_BOX_REF (--ref) instead',
+    ])
+    expect(old({ env: { OLD_BOX_BRANCH: 'a', AGED_BOX_REV: 'b' } }).problems).toEqual([
+      'OLD_BOX_BRANCH and AGED_BOX_REV contradict each other: set AGED_BOX_REF (--ref) instead',
+    ])
+    expect(old({ argv: ['--rev', 'a'], env: { OLD_BOX_BRANCH: 'a' } })).toMatchObject({
+      values: { ref: 'a' },
+      sources: { ref: 'flag' },
+    })
+    expect(old({ argv: ['--branch', 'a', '--rev', 'HEAD'] }).values['ref']).toBe('a')
+  })
+
+  it.each<readonly [string, Given, string]>([
+    [
+      'that cannot be converted',
+      { env: { OLD_BOX_WAIT: 'long' } },
+      'OLD_BOX_WAIT is "long" but must be a number of seconds, not long',
+    ],
+    [
+      'whose value is refused',
+      { argv: ['--wait', '99999999'] },
+      '--wait is "99999999" but must be at most 24 days',
+    ],
+    ['given twice', { argv: ['--branch', 'a', '--branch', 'b'] }, '--branch is given twice'],
+    ['without its value', { argv: ['--branch'] }, '--branch needs a value: --branch <text>'],
+  ])('%s is told as it was written', (_, given, problem) => {
+    expect(old(given).problems).toEqual([problem])
+  })
+
+  it('is never suggested for a misspelt one', () => {
+    const { problems } = old({ argv: ['--branhc', 'x'], env: { AGED_BOX_REVV: 'x', AGED_BOX_LEGACI: 'x' } })
+    expect(problems).toEqual([
+      '--branhc is no flag of aged-box; see --help',
+      expect.not.stringContaining('AGED_BOX_REV?'),
+      'AGED_BOX_LEGACI is no parameter of aged-box; see --help',
+    ])
+  })
+
+  it('of a secret is not shown, and neither is what contradicts it', () => {
+    const taken = old({ env: { OLD_BOX_PASSWORD: 'hunter2' } })
+    expect(taken).toMatchObject({ values: { password: 'hunter2' }, shown: { password: '[redacted]' } })
+    expect(taken.secrets).toContain('hunter2')
+    expect(taken.warnings).toEqual(['OLD_BOX_PASSWORD is deprecated: set AGED_BOX_PASSWORD'])
+    const { problems } = old({ argv: ['--password', 'hunter3'], env: { OLD_BOX_PASSWORD: 'hunter2' } })
+    expect(problems).toEqual([
+      '--password and OLD_BOX_PASSWORD contradict each other: set AGED_BOX_PASSWORD instead',
+    ])
+  })
+})
+
+describe('a secret that had a flag before', () => {
+  it('is taken by it, with a warning that the process list shows it', () => {
+    expect(old({ argv: ['--password', 'hunter2'], env: { AGED_BOX_PASSWORD: 'new' } })).toMatchObject({
+      values: { password: 'hunter2' },
+      shown: { password: '[redacted]' },
+      warnings: [
+        '--password is a secret, which the process list shows: set AGED_BOX_PASSWORD or AGED_BOX_PASSWORD_FILE',
+      ],
+      secrets: ['hunter2'],
+    })
+  })
+
+  it.each<readonly [string, readonly string[]]>([
+    ['with spaces that nobody quoted', ['--password', 'my', 'hunter2']],
+    ['with spaces, after an equals sign', ['--password=my', 'hunter2']],
+    ['after the end of flags', ['--password', 'my', '--', 'hunter2']],
+    ['that begins with dashes', ['--password', '--hunter2=x']],
+    ['twice', ['--password', 'hunter2', '--password', 'hunter2x']],
+    ['negated', ['--no-password', 'hunter2']],
+    ['without dashes', ['password=hunter2']],
+  ])('is not shown where it is given %s', (_, argv) => {
+    const { problems } = old({ argv })
+    expect(problems).toHaveLength(1)
+    expect(problems.join()).not.toContain('hunter2')
+  })
+
+  it('is not shown, wherever in the command line it stands', () => {
+    const around = fc.array(
+      fc.constantFrom('--wait', '--once', '--nope', '--pin', '--', '-x', '-v', '--ssh'),
+      {
+        maxLength: 3,
+      },
+    )
+    const glue = fc.constantFrom('=', ' ', ' -', ' a ', ' -- ')
+    fc.assert(
+      fc.property(around, glue, around, (head, between, tail) => {
+        const argv = [...head, ...`--password${between}hunter2`.split(' '), ...tail]
+        const { problems, warnings } = old({ argv })
+        expect(problems.length + warnings.length).toBeGreaterThan(0)
+        expect([...problems, ...warnings].join('\n')).not.toContain('hunter2')
+      }),
+      { numRuns: 1000 },
+    )
+  })
+
+  it('leaves the other secrets without one', () => {
+    expect(old({ argv: ['--pin', '1234'] }).problems).toEqual([
+      '--pin is a secret, which the process list would show: set AGED_BOX_PIN or AGED_BOX_PIN_FILE',
+    ])
+  })
+})
+
+describe('a name that does nothing any more', () => {
+  it('is warned about, as a flag and as a variable', () => {
+    expect(old({ argv: ['--ssh'], env: { AGED_BOX_LEGACY: 'x' } })).toMatchObject({
+      problems: [],
+      warnings: [
+        '--ssh does nothing any more: it is found out',
+        'AGED_BOX_LEGACY does nothing any more: nothing needs it',
+      ],
+    })
+  })
+
+  it('may be refused instead', () => {
+    const both = { argv: ['--change-permissions', '0755'], env: { OLD_BOX_PERMISSIONS: '0755' } }
+    expect(old(both).problems).toEqual([
+      '--change-permissions is no longer there: set them with --once',
+      'OLD_BOX_PERMISSIONS is no longer there: set them with --once',
+    ])
+  })
+
+  it('counts as unset where it is empty', () => {
+    const empty = { argv: ['--change-permissions='], env: { OLD_BOX_PERMISSIONS: '', AGED_BOX_LEGACY: '' } }
+    expect(old(empty)).toMatchObject({ problems: [], warnings: [] })
+  })
+
+  it.each([
+    [['--change-permissions'], '--change-permissions needs a value: --change-permissions <text>'],
+    [['--ssh', 'yes'], '"yes" is no flag: flags look like --name value'],
+    [['--no-ssh'], '--no-ssh is no flag of aged-box; see --help'],
+  ])('takes a value or none: %j', (argv, problem) => {
+    expect(old({ argv }).problems).toEqual([problem])
+  })
+})
+
+describe('a flag that may be given many times', () => {
+  it.each<readonly [readonly string[], string]>([
+    [['--keys', 'a', '--keys=b'], 'a:b'],
+    [['--keys', 'a'], 'a'],
+    [['--keys', 'a', '--keys='], 'a'],
+    [['--key', 'a', '--key', 'b'], 'a:b'],
+  ])('%j', (argv, value) => {
+    expect(old({ argv })).toMatchObject({ values: { keys: value }, sources: { keys: 'flag' } })
+  })
+
+  it('leaves the variable as it is', () => {
+    expect(old({ env: { AGED_BOX_KEYS: 'a:b' } }).values['keys']).toBe('a:b')
+  })
+
+  it('has all that is secret in its texts taken out', () => {
+    const taken = old({ argv: ['--accounts', 'a:hunter2', '--accounts', 'b:hunter3'] })
+    expect(taken.values['accounts']).toBe('a:hunter2;b:hunter3')
+    expect(taken.secrets).toEqual(expect.arrayContaining(['hunter2', 'hunter3']))
+    expect(old({ argv: ['--accounts', 'a:hunter2', '--accounts', 'nobody'] }).problems).toEqual([
+      '--accounts is "a:***" and "nobody" but must be name:password, not a:[redacted],nobody',
+    ])
+  })
+})
+
+describe('a flag of one letter', () => {
+  it.each([[['-v', '5']], [['-v=5']], [['--verbose', '5']]])('%j', (argv) => {
+    expect(old({ argv })).toMatchObject({ values: { verbose: 5 }, sources: { verbose: 'flag' } })
+  })
+
+  it.each<readonly [readonly string[], string]>([
+    [['-v'], '--verbose needs a value: --verbose <integer>'],
+    [['-v', '--once'], '--verbose needs a value: --verbose <integer>'],
+    [['-v', '1', '--verbose', '2'], '--verbose is given twice'],
+    [['-v5'], '"-v5" is no flag: flags look like --name value'],
+    [['-verbose', '5'], '"-verbose" is no flag: flags look like --name value'],
+    [['-xv', '5'], '"-xv" is no flag: flags look like --name value'],
+    [['-k', 'a'], '"-k" is no flag: flags look like --name value'],
+  ])('%j is a mistake', (argv, problem) => {
+    expect(old({ argv }).problems).toEqual([problem])
+  })
+})
+
+describe('a secret whose file is a parameter', () => {
+  it('leaves the file to the container', () => {
+    const given = { env: { AGED_BOX_PASSWORD_FILE: '/password' }, files: { '/password': 'hunter2' } }
+    expect(old(given)).toMatchObject({
+      values: { password: undefined, passwordFile: '/password' },
+      sources: { password: 'unset', passwordFile: 'environment' },
+    })
+    expect(old({ argv: ['--password-file', '/password'] }).values['passwordFile']).toBe('/password')
+  })
+
+  it('leaves it to the container what both mean', () => {
+    const both = { AGED_BOX_PASSWORD: 'hunter2', AGED_BOX_PASSWORD_FILE: '/password' }
+    expect(old({ env: both })).toMatchObject({ values: { password: 'hunter2', passwordFile: '/password' } })
   })
 })

@@ -59,7 +59,7 @@ export function resolve(container: Container, { argv, env, readFile }: Inputs): 
     const hidden = [own.flag, ...older].flatMap((word) => secretsIn(param, word?.written ?? []))
     const found = find(param, isReplaced, own, env, readFile)
     if (!('problems' in found)) hidden.push(...secretsIn(param, found.text === undefined ? [] : [found.text]))
-    secrets.push(...hidden)
+    secrets.push(...new Set(hidden))
     const redact = redactor(hidden)
     warnings.push(...older.map((word) => olderText(param, word)))
     if ('problems' in found) {
@@ -140,7 +140,8 @@ function find(
   const file = fileOf(param, env)
   const plain = env[variable] || undefined
   const older = olderOf(param, words)
-  if (older.problems.length > 0) return older
+  const problems = [...older.problems, ...(words.flag?.problem === undefined ? [] : [words.flag.problem])]
+  if (problems.length > 0) return { problems }
   if (file !== undefined && plain !== undefined) {
     return { problems: [`${variable} and ${variable}_FILE are both set: unset one of them`] }
   }

@@ -4,17 +4,18 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
+import { askableSignals } from './signals.ts'
 import { version } from './version.ts'
 
 /** A container whose behaviour `ACT` chooses; it listens nowhere but for its admin API. */
 const program = `
-import { address, defineContainer, path, run, secret, StartError, text } from ${JSON.stringify(new URL('./index.ts', import.meta.url).href)}
+import { address, askableSignals, defineContainer, path, run, secret, StartError, text } from ${JSON.stringify(new URL('./index.ts', import.meta.url).href)}
 const { ACT } = process.env
 const never = new Promise(() => {})
 await run(defineContainer({
   name: 'test-box', pattern: 'sidecar', summary: 'Does what a test wants.', contract: [], admin: 9999,
   params: {
-    label: text('What to say.', { example: 'hello' }),
+    label: text('What to say.', { example: 'hello', formerly: [{ variable: 'OLD_BOX_LABEL', flag: '--text' }] }),
     rules: path('The rules.', { optional: true }),
     password: secret('The password.', { optional: true }),
   },
@@ -34,16 +35,35 @@ await run(defineContainer({
     break: { usage: '', summary: 'Breaks.', run() { throw new Error('a defect in ' + process.env.TEST_BOX_PASSWORD) } },
     wait: { usage: '', summary: 'Waits.', run() { process.stdout.write('waiting'); setInterval(() => {}, 1000); return never } },
   },
-  async start({ params, follow, log, signal }) {
+  retired: [{ flag: '--colour', takesValue: true, why: 'it has none', refused: false }],
+  async start({ params, follow, log, signal, onSignal, hide }) {
+    for (const name of ACT === 'signals' ? askableSignals : []) onSignal(name, () => log.info(name))
+    if (ACT === 'hidden') {
+      hide('token-1')
+      setTimeout(() => { throw new Error('crashed with token-1') }, 50)
+    }
     if (ACT === 'refuse') throw new StartError('TEST_BOX_LABEL names nobody: choose another')
     if (ACT === 'break') throw new Error('a defect')
     if (ACT === 'wait') { log.info('waiting'); await never }
     if (ACT === 'crash') setTimeout(() => { throw new Error('crashed with ' + params.password) }, 50)
     if (ACT === 'reject') setTimeout(() => Promise.reject(new Error('rejected with ' + params.password)), 50)
     if (params.rules) await follow('rules', ['rules'], () => {})
+    const over = new Promise((end, fail) => {
+      if (ACT === 'done' || ACT === 'failed') end(ACT)
+      if (ACT === 'lasting') end('done')
+      if (ACT === 'broken') setTimeout(() => fail(new Error('broke with ' + params.password)), 50)
+      if (ACT === 'late') signal.addEventListener('abort', () => setTimeout(fail, 50, new Error('a defect')))
+    })
     return {
-      drain: () => ACT === 'endless' ? never : Promise.resolve(),
-      async [Symbol.asyncDispose]() { log.info('disposed') },
+      ...(/done|lasting|failed|broken|late/.test(ACT) && { ended: over }),
+      drain: () => ACT === 'late' ? never : ACT === 'endless' ? never : Promise.resolve(),
+      async [Symbol.asyncDispose]() {
+        if (ACT === 'lasting') {
+          log.info('disposing')
+          await new Promise((told) => process.once('SIGTERM', told))
+        }
+        log.info('disposed')
+      },
     }
   },
 }))`
@@ -123,11 +143,19 @@ async function serving(options: Options = {}): Promise<Program> {
 }
 
 describe('what starts nothing', () => {
-  it.each(['--help', '-h'])('%s explains every parameter, whatever else is wrong', async (flag) => {
+  it.each(['--help', '-h', '-?'])('%s explains every parameter, whatever else is wrong', async (flag) => {
     const { code, stdout } = await ran({ args: ['--nonsense', flag], env: { TEST_BOX_NONSENSE: '1' } })
     expect(code).toBe(0)
     expect(stdout).toMatch(/^test-box: Does what a test wants\.\n/)
     expect(stdout).toContain('--label <text>, TEST_BOX_LABEL')
+  })
+
+  it('--man gives the whole manual, whatever else is wrong', async () => {
+    const { code, stdout } = await ran({ args: ['--nonsense', '--man'], env: { TEST_BOX_NONSENSE: '1' } })
+    expect(code).toBe(0)
+    expect(stdout).toContain('--label <text>, TEST_BOX_LABEL')
+    expect(stdout).toContain('--text, OLD_BOX_LABEL')
+    expect(stdout).toContain('POST /drain')
   })
 
   it('--version gives the version, and that of Node', async () => {
@@ -152,6 +180,13 @@ describe('what starts nothing', () => {
     const { stdout } = await ran({ args: ['--label', 'left', '--print=env', '--log-level', 'debug'] })
     expect(stdout).toContain('\nTEST_BOX_LABEL=left\n')
     expect(stdout).toContain('\nTEST_BOX_LOG_LEVEL=debug\n')
+  })
+
+  it('--print takes older names beside it, and prints those of today', async () => {
+    const { stdout } = await ran({ args: ['--print', 'env'], env: { OLD_BOX_LABEL: 'old' } })
+    expect(stdout).toContain('\nTEST_BOX_LABEL=old\n')
+    const byFlag = await ran({ args: ['--print', 'env', '--text', 'old', '--colour', 'red'] })
+    expect(byFlag.stdout).toContain('\nTEST_BOX_LABEL=old\n')
   })
 
   it('--print never prints a secret', async () => {
@@ -391,6 +426,60 @@ describe('signals', () => {
   })
 })
 
+describe('a signal that a container may ask for', () => {
+  it('reaches it', async () => {
+    const run = await serving({ act: 'signals' })
+    for (const signal of askableSignals) {
+      run.child.kill(signal)
+      await run.logged(signal)
+    }
+  })
+
+  it('does nothing where it does not, and opens no debugger', async () => {
+    const run = await serving()
+    for (const signal of askableSignals) run.child.kill(signal)
+    run.child.kill('SIGTERM')
+    expect(await run.ended).toBe(0)
+    expect(run.stderr).toBe('')
+  })
+})
+
+describe('a container that ends by itself', () => {
+  it.each([
+    ['done', 0],
+    ['failed', 1],
+  ])('%s: is disposed of without a drain, and ends with %i', async (act, code) => {
+    const run = new Program({ act, env: label })
+    expect(await run.ended).toBe(code)
+    const messages = run.events().map(({ msg }) => msg)
+    expect(messages).toEqual(expect.arrayContaining(['ended', 'disposed']))
+    expect(messages).not.toContain('draining')
+  })
+
+  it('ends as it would when it is told to stop after that', async () => {
+    const run = new Program({ act: 'lasting', env: label })
+    await run.logged('disposing')
+    run.child.kill('SIGTERM')
+    expect(await run.ended).toBe(0)
+  })
+
+  it('crashes where it breaks', async () => {
+    const run = await serving({ act: 'broken', env: { TEST_BOX_PASSWORD: 'hunter2' } })
+    expect(await run.ended).toBe(1)
+    expect(run.events().at(-1)).toMatchObject({
+      msg: 'crashed',
+      error: expect.stringContaining('broke with [redacted]'),
+    })
+  })
+
+  it('crashes where it breaks while it drains', async () => {
+    const run = await serving({ act: 'late' })
+    run.child.kill('SIGTERM')
+    expect(await run.ended).toBe(1)
+    expect(run.events().at(-1)).toMatchObject({ msg: 'crashed', error: expect.stringContaining('a defect') })
+  })
+})
+
 it('POST /drain ends with 0', async () => {
   const run = await serving()
   const { status } = await fetch(`http://${await run.admin()}/drain`, { method: 'POST' })
@@ -410,6 +499,13 @@ describe('a crash', () => {
       error: expect.stringContaining(message),
     })
     expect(run.stdout + run.stderr).not.toContain('hunter2')
+  })
+
+  it('shows no secret that became known while running', async () => {
+    const run = await serving({ act: 'hidden' })
+    expect(await run.ended).toBe(1)
+    expect(run.events().at(-1)).toMatchObject({ error: expect.stringContaining('crashed with [redacted]') })
+    expect(run.stdout + run.stderr).not.toContain('token-1')
   })
 })
 

@@ -49,6 +49,12 @@ describe('startContainer', () => {
     vi.unstubAllEnvs()
   })
 
+  it('raises a signal that nobody asked for to no effect', async () => {
+    await using started = await startContainer(box, { TEST_BOX_LABEL: 'a' })
+    started.signal('SIGUSR1')
+    expect((await started.ask('/readyz')).status).toBe(200)
+  })
+
   it('gives the log as events', async () => {
     await using started = await startContainer(box, { TEST_BOX_LABEL: 'a' })
     expect(started.events).toMatchObject([{ msg: 'started', container: 'test-box' }])

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { aged } from '../older-names-fixture.ts'
 import { awkward, sample } from '../test-support.ts'
 import { definitionOf } from './definition.ts'
 
@@ -37,6 +38,23 @@ describe('the definition in an image', () => {
 
   it('gives a default as it is, whatever it holds', () => {
     expect(param('greeting')).toMatchObject({ default: awkward })
+  })
+
+  it('gives older and retired names', () => {
+    const old = JSON.parse(definitionOf(aged)) as typeof definition
+    expect(old.params.find(({ name }) => name === 'ref')).toMatchObject({
+      formerly: [
+        { flag: '--branch', variable: 'OLD_BOX_BRANCH' },
+        { flag: '--rev', variable: 'AGED_BOX_REV' },
+      ],
+    })
+    expect(old['retired']).toContainEqual({
+      flag: '--ssh',
+      takesValue: false,
+      why: 'it is found out',
+      refused: false,
+    })
+    expect(definition).not.toHaveProperty('retired')
   })
 
   it('gives a secret no flag', () => {

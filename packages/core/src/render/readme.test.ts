@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { aged } from '../older-names-fixture.ts'
 import { sample } from '../test-support.ts'
 import { compose } from './compose.ts'
 import { pod } from './pod.ts'
@@ -78,6 +79,20 @@ describe('the README', () => {
     expect(row('`outrider_adapter_sample_lines_total`')).toBe(
       '| `outrider_adapter_sample_lines_total` | counter | `outcome` | Lines sent, by outcome: sent \\| dropped. |',
     )
+  })
+
+  it('lists older names with those of today, where there are some', () => {
+    const old = readme(aged, '')
+    expect(old).toContain('\n### Older names\n')
+    expect(old).toContain('\n| `--branch`, `OLD_BOX_BRANCH` | AGED_BOX_REF (--ref) |\n')
+    expect(old).toContain('\n| `--ssh` | nothing: it is found out |\n')
+    expect(page).not.toContain('Older names')
+  })
+
+  it('gives the flag of one letter, and which may be given many times', () => {
+    const old = readme(aged, '')
+    expect(old).toContain('| `AGED_BOX_VERBOSE` | `--verbose`, `-v` |')
+    expect(old).toContain('Which keys. The flag may be given many times. |')
   })
 
   it('lists the pages of its admin API and its commands', () => {

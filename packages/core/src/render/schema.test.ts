@@ -2,15 +2,18 @@ import { describe, expect, it } from 'vitest'
 import { defineContainer } from '../container.ts'
 import type { JsonSchema } from '../kinds.ts'
 import { flag } from '../kinds.ts'
+import { aged } from '../older-names-fixture.ts'
 import { sample } from '../test-support.ts'
 import { schema } from './schema.ts'
 
 interface Property extends JsonSchema {
+  readonly deprecated?: boolean
   readonly examples?: readonly string[]
 }
 
 interface Document {
   readonly required: readonly string[]
+  readonly allOf?: readonly { readonly anyOf: readonly { readonly required: readonly string[] }[] }[]
   readonly properties: Readonly<Record<string, Property>>
 }
 
@@ -48,6 +51,18 @@ describe('the schema', () => {
 
   it('marks secrets as never to be read', () => {
     expect(Object.entries(properties).filter(([, { writeOnly }]) => writeOnly)).toHaveLength(2)
+  })
+
+  it('marks older names as deprecated, and takes one in place of what is required', () => {
+    const old = parsed(aged)
+    expect(old.properties['OLD_BOX_REPO']).toEqual({
+      type: 'string',
+      description: 'Older name of AGED_BOX_REPO.',
+      deprecated: true,
+    })
+    expect(old.properties['OLD_BOX_PASSWORD']).toMatchObject({ deprecated: true, writeOnly: true })
+    expect(old.required).toEqual([])
+    expect(old.allOf).toEqual([{ anyOf: [{ required: ['AGED_BOX_REPO'] }, { required: ['OLD_BOX_REPO'] }] }])
   })
 
   it('gives the choices', () => {

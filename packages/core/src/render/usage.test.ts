@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { aged } from '../older-names-fixture.ts'
 import { sample } from '../test-support.ts'
-import { commandUsage, standing, usage } from './usage.ts'
+import { commandUsage, manual, standing, usage } from './usage.ts'
 
 const lines = usage(sample).split('\n')
 
@@ -46,12 +47,56 @@ describe('--help', () => {
     expect(plain).toContain(' /params, POST /drain')
   })
 
+  it('gives the flag of one letter, and which may be given many times', () => {
+    const old = usage(aged)
+    expect(old).toContain('\n  -v, --verbose <integer>, AGED_BOX_VERBOSE\n')
+    expect(old).toContain('Which keys. Optional. The flag may be given many times.')
+  })
+
+  it('leaves older names to --man, and says so where there are some', () => {
+    expect(usage(aged)).toContain('Older names are taken as well, with a warning: see --man.')
+    expect(usage(aged)).not.toContain('OLD_BOX_REPO')
+    expect(usage(sample)).not.toContain('Older names')
+  })
+
   it('fits into 100 columns', () => {
-    for (const line of lines) expect(line.length).toBeLessThanOrEqual(100)
+    for (const line of [...lines, ...manual(aged).split('\n')]) expect(line.length).toBeLessThanOrEqual(100)
   })
 
   it('stays in place on a terminal, whatever the defaults hold', () => {
     for (const line of lines) expect(line).not.toMatch(/\p{Cc}/u)
+  })
+})
+
+describe('--man', () => {
+  /** Its words, without the lines that they are on. */
+  const words = (text: string) => text.replaceAll(/\s+/g, ' ')
+  const [plain, old] = [words(manual(sample)), words(manual(aged))]
+
+  it('begins with --help', () => {
+    expect(manual(sample).startsWith(usage(sample))).toBe(true)
+  })
+
+  it.each([...sample.contract, ...aged.contract])('states the promise: %s', (promise) => {
+    expect(plain + old).toContain(`- ${words(promise)}`)
+  })
+
+  it('gives each metric in full, with its labels', () => {
+    expect(plain).toContain('outrider_adapter_sample_lines_total{outcome} (counter) Lines sent, by outcome')
+    expect(plain).toContain('outrider_adapter_sample_waiting_lines (gauge) Lines that wait.')
+  })
+
+  it('gives each route of the admin API', () => {
+    for (const route of ['GET /', 'GET /readyz', 'GET /lines', 'POST /drain'])
+      expect(manual(sample)).toContain(`\n  ${route}\n`)
+  })
+
+  it('gives each older name, and what it is by now', () => {
+    expect(old).toContain('--branch, OLD_BOX_BRANCH AGED_BOX_REF (--ref)')
+    expect(old).toContain('--password AGED_BOX_PASSWORD OLD_BOX_PASSWORD AGED_BOX_PASSWORD')
+    expect(old).toContain('AGED_BOX_LEGACY nothing: nothing needs it')
+    expect(old).toContain('--change-permissions, OLD_BOX_PERMISSIONS refused: set them with --once')
+    expect(plain).not.toContain('Older names')
   })
 })
 
