@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { address, type Container } from '@outrider/core'
-import { definitionOf } from '@outrider/core/render'
+import { baseImages, definitionOf } from '@outrider/core/render'
 import { type Addresses, type Fixture, onFreePorts } from '@outrider/core/testing'
 import { type StartedTestContainer, Wait } from 'testcontainers'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -11,6 +11,8 @@ import { containerPackages } from '../support/workspace.ts'
 
 for (const { container, makeFixture } of await containerPackages()) {
   const image = `outrider/${container.name}`
+  const base = `outrider/${container.base}`
+  const { init, hasShell } = baseImages[container.base]
 
   describe(`image ${image}`, () => {
     let fixture: Fixture
@@ -38,8 +40,15 @@ for (const { container, makeFixture } of await containerPackages()) {
       return Object.fromEntries(entries.map(([name, text]) => [name, address.kind.parse(text)]))
     }
 
-    const processStatus = async (running: StartedTestContainer): Promise<string> =>
-      readFileSync(`/proc/${await inspect(running.getId(), '.State.Pid')}/status`, 'utf8')
+    /** Of the container itself, where an init is process 1, too. */
+    async function processStatus(running: StartedTestContainer): Promise<string> {
+      const first = await inspect(running.getId(), '.State.Pid')
+      const pid =
+        init.length === 0
+          ? first
+          : readFileSync(`/proc/${first}/task/${first}/children`, 'utf8').split(' ')[0]
+      return readFileSync(`/proc/${pid}/status`, 'utf8')
+    }
 
     line(16, 'it works as user 65532 with a read-only root, no capability and no new privilege', async () => {
       const running = await start()
@@ -61,28 +70,28 @@ for (const { container, makeFixture } of await containerPackages()) {
       expect(await docker('wait', running.getId())).toBe('0')
     })
 
-    line(
-      10,
-      '--help, --version, --print, --probe and its commands work in the image, which has no shell',
-      async () => {
-        expect((await docker('run', '--rm', image, '--help')).startsWith(`${container.name}: `)).toBe(true)
-        expect(await docker('run', '--rm', image, '--version')).toContain(container.name)
-        for (const kind of ['pod', 'compose', 'env', 'schema']) {
-          expect(await docker('run', '--rm', image, '--print', kind)).toContain(container.name)
-        }
-        for (const name of Object.keys(container.commands)) {
-          expect(await docker('run', '--rm', image, name, '--help')).toContain(`${container.name} ${name}`)
-        }
-        const running = await start({ [`${container.prefix}ADMIN`]: '127.0.0.1:19999' })
-        const probe = await running.exec(['/usr/bin/node', '/app/main.js', '--probe', 'ready'])
-        expect(probe.exitCode).toBe(0)
+    line(10, '--help, --version, --print, --probe and its commands work in the image', async () => {
+      expect((await docker('run', '--rm', image, '--help')).startsWith(`${container.name}: `)).toBe(true)
+      expect(await docker('run', '--rm', image, '--version')).toContain(container.name)
+      for (const kind of ['pod', 'compose', 'env', 'schema']) {
+        expect(await docker('run', '--rm', image, '--print', kind)).toContain(container.name)
+      }
+      for (const name of Object.keys(container.commands)) {
+        expect(await docker('run', '--rm', image, name, '--help')).toContain(`${container.name} ${name}`)
+      }
+      const running = await start({ [`${container.prefix}ADMIN`]: '127.0.0.1:19999' })
+      const probe = await running.exec(['/usr/bin/node', '/app/main.js', '--probe', 'ready'])
+      expect(probe.exitCode).toBe(0)
+    })
+
+    if (!hasShell) {
+      it('it has no shell', async () => {
         for (const shell of ['/bin/sh', '/bin/bash', '/bin/busybox']) {
-          expect((await dockerResult('run', '--rm', '--entrypoint', shell, image, '-c', 'true')).code).toBe(
-            127,
-          )
+          const { code } = await dockerResult('run', '--rm', '--entrypoint', shell, image, '-c', 'true')
+          expect(code).toBe(127)
         }
-      },
-    )
+      })
+    }
 
     line(2, 'wrong parameters end it with exit code 2 and every problem', async () => {
       const wrong = [`${container.prefix}DRAIN=10`, `${container.prefix}X=1`]
@@ -128,14 +137,10 @@ for (const { container, makeFixture } of await containerPackages()) {
       expect(await inspect(started.getId(), '.State.Health.Status')).toBe('healthy')
     })
 
-    it('it adds at most 1 MiB to the shared base', async () => {
-      const sizes = await Promise.all(['outrider/base', image].map((name) => inspect(name, '.Size')))
+    it('it adds at most 1 MiB to its base, which others share', async () => {
+      const sizes = await Promise.all([base, image].map((name) => inspect(name, '.Size')))
       expect(Number(sizes[1]) - Number(sizes[0])).toBeLessThanOrEqual(2 ** 20)
-      const layers = await Promise.all(
-        ['outrider/base', image].map((name) => inspect(name, '.RootFS.Layers')),
-      )
-      const [base, own] = layers as [string[], string[]]
-      expect(own.slice(0, base.length)).toEqual(base)
+      await expectToStandOn(base, image)
     })
 
     it('idle it keeps at most 30 MiB of private memory', async () => {
@@ -172,6 +177,165 @@ it('the base image has certificates and time zones, and no shell or package mana
   expect(await look(['/bin/sh', '/usr/bin/apt', '/usr/bin/dpkg'])).toBe('false,false,false')
   expect(await node('console.log(process.getuid())')).toBe('65532')
 })
+
+describe('the base image with git', () => {
+  const tight = [
+    '--rm',
+    '--read-only',
+    '--cap-drop=ALL',
+    '--security-opt=no-new-privileges',
+    '--network=none',
+  ]
+  /** Runs a script as a pod would, with a volume at /git. */
+  const script = (text: string, ...options: string[]) =>
+    docker('run', ...tight, '--volume=/git', ...options, 'outrider/git', 'sh', '-ec', text)
+
+  it('stands on the common base', () => expectToStandOn('outrider/base', 'outrider/git'))
+
+  it('has git, OpenSSH, GnuPG, a shell and Node for user git-sync, who is 65532', async () => {
+    expect(await script('id -un; id -u; id -g; echo $HOME')).toBe('git-sync\n65532\n65532\n/tmp')
+    expect(await script('git --version')).toMatch(/^git version 2\./)
+    expect(await script('ssh -V 2>&1')).toMatch(/^OpenSSH_/)
+    expect(await script('gpg --version')).toMatch(/^gpg \(GnuPG\) /)
+    expect(await script('ssh-keygen -q -t ed25519 -N "" -f /git/key; cat /git/key.pub')).toMatch(
+      /^ssh-ed25519 /,
+    )
+    expect(await script('node --print 1+1; /usr/bin/env bash -c "echo $0"')).toBe('2\nsh')
+  })
+
+  it('has each library that its programs need', async () => {
+    const programs = '/usr/bin/* /usr/lib/git-core/git-remote-*'
+    const needed = await script(`for program in ${programs}; do
+      case $(head -c 4 $program | tail -c 3) in ELF) LD_TRACE_LOADED_OBJECTS=1 $program; esac
+    done`)
+    expect(needed).toMatch(/libcurl-gnutls\.so\.4 => \//)
+    expect(needed).not.toContain('not found')
+  })
+
+  it('has the licence of each package that something in it is from', async () => {
+    const packages = (await script('cd /usr/share/doc; ls -d */copyright')).split('\n')
+    const from = [
+      'bash',
+      'busybox',
+      'git',
+      'gpg',
+      'openssh-client',
+      'socat',
+      'tini',
+      'libcurl3-gnutls',
+      'node',
+    ]
+    expect(packages).toEqual(expect.arrayContaining(from.map((name) => `${name}/copyright`)))
+  })
+
+  it('git works on submodules, which is a script, with a read-only root', async () => {
+    const status = await script(`
+      cd /git
+      export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
+      git init -q inner
+      git -C inner commit -q --allow-empty -m first
+      git init -q outer
+      cd outer
+      git -c protocol.file.allow=always submodule --quiet add /git/inner part
+      git commit -q -m second
+      git clone -q . ../copy
+      cd ../copy
+      git -c protocol.file.allow=always submodule --quiet update --init --recursive
+      git submodule status`)
+    expect(status).toMatch(/^[0-9a-f]{40} part \(heads\/\w+\)$/)
+  })
+
+  it('a script of git can say what is wrong', async () => {
+    const { stderr } = await dockerResult(
+      'run',
+      ...tight,
+      '--volume=/git',
+      '--workdir=/git',
+      'outrider/git',
+      'git',
+      'submodule',
+      'status',
+    )
+    expect(stderr).toContain('not a git repository')
+    expect(await script('git init -q --bare /git; cd /git; git submodule status 2>&1 || true')).toMatch(
+      /git-submodule cannot be used without a working tree/,
+    )
+  })
+
+  it('a new repository has no hooks', async () => {
+    expect(await script('git init -q /git; ls /git/.git; ls /git/.git/info')).toBe(
+      'HEAD\nbranches\nconfig\ndescription\ninfo\nobjects\nrefs\nexclude',
+    )
+  })
+
+  it('git takes signatures of SSH for good, and only those of who may sign', async () => {
+    const verified = await script(`
+      cd /git
+      export TMPDIR=/git GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
+      ssh-keygen -q -t ed25519 -N "" -f key
+      git init -q tree
+      cd tree
+      git config gpg.format ssh
+      git config user.signingkey /git/key
+      git config gpg.ssh.allowedSignersFile /git/signers
+      git commit -q -S --allow-empty -m first
+      echo "a@b $(cat /git/key.pub)" > /git/signers
+      git verify-commit HEAD 2>&1
+      echo > /git/signers
+      git verify-commit HEAD 2>&1 || echo refused`)
+    expect(verified).toMatch(/^Good "git" signature for a@b with ED25519 key /)
+    expect(verified).toMatch(/\nrefused$/)
+  })
+
+  it('GnuPG takes keys without an agent', async () => {
+    expect(
+      await script(
+        'export GNUPGHOME=/git/keys; mkdir -m 700 $GNUPGHOME; gpg --batch --list-keys 2>&1; ls $GNUPGHOME',
+      ),
+    ).toMatch(/pubring\.kbx$/m)
+  })
+
+  it('any user has a name and a home, so that SSH works for it', async () => {
+    const options = ['--user=4242:0']
+    expect(await script('id -un; echo $HOME', ...options)).toBe('uid-4242\n/tmp')
+    expect(await script('ssh -o BatchMode=yes -p 1 127.0.0.1 2>&1 || true', ...options)).toMatch(
+      /Connection refused$/,
+    )
+  })
+
+  it('any user in its group can write into /git, for the others of that group', async () => {
+    const made = await script(
+      'umask 002; mkdir /git/a; stat -c "%u %g %A" /git/a',
+      '--user=4242:0',
+      '--group-add=65532',
+    )
+    expect(made).toBe('4242 65532 drwxrwsr-x')
+  })
+
+  it('nobody can change a file of it or become somebody else by one', async () => {
+    const files = 'find / -xdev -path /root -prune -o -type f'
+    expect(await script(`${files} -perm -0002 -print`)).toBe('')
+    expect(await script(`${files} -perm /6000 -print`)).toBe('')
+  })
+
+  it('process 1 is an init: it reaps orphans and ends with the exit code of its program', async () => {
+    const orphans = '(sleep 0.1; touch /git/over) & true'
+    const left = await script(`
+      sh -c '${orphans}'
+      until [ -e /git/over ]; do sleep 0.1; done
+      until ! grep -l "^State:.Z" /proc/[0-9]*/status 2>/dev/null; do sleep 0.1; done
+      cat /proc/1/comm`)
+    expect(left.split('\n').at(-1)).toBe('tini')
+    expect((await dockerResult('run', ...tight, 'outrider/git', 'sh', '-c', 'exit 7')).code).toBe(7)
+  })
+})
+
+/** The layers of an image begin with those of its base. */
+async function expectToStandOn(base: string, image: string): Promise<void> {
+  const layers = await Promise.all([base, image].map((name) => inspect(name, '.RootFS.Layers')))
+  const [below, all] = layers as [string[], string[]]
+  expect(all.slice(0, below.length)).toEqual(below)
+}
 
 /** What must be set of a container, with examples. */
 const requiredOf = ({ params }: Container): string[] =>
