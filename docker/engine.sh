@@ -18,6 +18,7 @@ Usage: docker/engine.sh [subcommand]
   ensure    (default) a Docker engine that answers, and Docker Compose 2
   podman    podman, set up so that `podman kube play` runs pod manifests as root
   chromium  a Chromium browser for the tests of pages
+  git       git, an OpenSSH client and server, and GnuPG, for tests with real repositories; no server is started
   help      this text
 
 Missing programs are installed from Debian's packages, which takes root; elsewhere it says what to install.
@@ -278,6 +279,41 @@ ensure_chromium() {
   say "$(command -v chromium) is there"
 }
 
+# --- git
+
+ensure_git() {
+  if ! has_git; then
+    require_root_on_debian 'git, OpenSSH (ssh, ssh-keygen, sshd) or GnuPG' \
+      'install git, an OpenSSH client and server, and GnuPG.'
+    local packages=(git openssh-client gnupg ca-certificates)
+    install_packages "${packages[@]}"
+    command -v sshd >/dev/null || install_ssh_server
+  fi
+  # As root, sshd does not start without it; where systemd does not make it, it is gone when the machine starts again.
+  ((EUID != 0)) || mkdir -p -m 755 /run/sshd
+  say "$(git --version), sshd and gpg are there"
+}
+
+has_git() {
+  local program
+  for program in git ssh ssh-keygen sshd gpg; do
+    command -v "$program" >/dev/null || return 1
+  done
+}
+
+# Tests start a server of their own on loopback: the package must not open this machine, neither now nor at its next start.
+install_ssh_server() {
+  local policy=/usr/sbin/policy-rc.d
+  if [[ ! -e $policy ]]; then
+    trap "rm -f $policy" EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+  fi
+  install_packages openssh-server
+  say 'the SSH server of the machine stays off: update-rc.d ssh disable'
+  quietly update-rc.d ssh disable
+}
+
 readonly SUBCOMMAND=${1:-ensure}
 case $SUBCOMMAND in
   ensure)
@@ -286,6 +322,7 @@ case $SUBCOMMAND in
     ;;
   podman) ensure_podman ;;
   chromium) ensure_chromium ;;
+  git) ensure_git ;;
   help | -h | --help) usage ;;
   *)
     usage >&2

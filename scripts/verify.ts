@@ -14,6 +14,7 @@ const steps: readonly { readonly name: string; readonly command: readonly string
   { name: 'Docker engine and Compose', command: ['docker/engine.sh', 'ensure'] },
   { name: 'podman', command: ['docker/engine.sh', 'podman'] },
   { name: 'Chromium', command: ['docker/engine.sh', 'chromium'] },
+  { name: 'git, OpenSSH and GnuPG', command: ['docker/engine.sh', 'git'] },
   { name: 'lint and types', command: ['npm', 'run', '--silent', 'lint'] },
   // One after the other: the images are measured, too.
   ...projects.map((project) => ({
