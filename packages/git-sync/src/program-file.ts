@@ -84,6 +84,19 @@ async function problemOfScript(file: string): Promise<string | undefined> {
     : undefined
 }
 
+/**
+ * Whether a program is built for another kind of processor. It may run all the same where the kernel has an emulator, and
+ * where it has none, the C library gives it to a shell, which finds errors of syntax in it.
+ */
+export async function isForeign(file: string): Promise<boolean> {
+  const [its, ours] = [machineOf(await headOf(file)), machineOf(await headOf(process.execPath))]
+  return its !== undefined && ours !== undefined && !its.equals(ours)
+}
+
+/** elf(5): `e_machine`. */
+const machineOf = (head: Buffer | undefined): Buffer | undefined =>
+  head?.toString('latin1', 0, 4) === '\x7fELF' ? head.subarray(18, 20) : undefined
+
 async function headOf(file: string): Promise<Buffer | undefined> {
   try {
     await using handle = await open(file)

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { findProgram } from './program-file.ts'
+import { findProgram, isForeign } from './program-file.ts'
 
 export interface ProgramOptions {
   /** A path, or a name that is looked for in the PATH of `env`. Never a shell's command line: it has no arguments. */
@@ -52,8 +52,11 @@ export async function runProgram(options: ProgramOptions): Promise<string> {
   const file = await findProgram(program, directory, env['PATH']).catch((error: unknown) => {
     throw refuse(error)
   })
+  const foreign = (await isForeign(file))
+    ? ': it is built for another processor than that of this machine'
+    : ''
   const child = await started(file, directory, env).catch((error: unknown) => {
-    throw refuse(new Error(`${file} cannot be started: ${messageOf(error)}`))
+    throw refuse(new Error(`${file} cannot be started${foreign || startText(error)}`))
   })
   const output = new Tail(child)
   const stop = new Stop(child, timeoutMs, signal)
@@ -62,7 +65,7 @@ export async function runProgram(options: ProgramOptions): Promise<string> {
   const said = output.text()
   if (stop.cause !== undefined) throw new ProgramError(stop.cause, stopText(stop.cause, options), said)
   if (code === 0) return said
-  if (by === null) throw new ProgramError('exit', `${program} ended with exit code ${code}`, said)
+  if (by === null) throw new ProgramError('exit', `${program} ended with exit code ${code}${foreign}`, said)
   throw new ProgramError('signal', `${program} was ended by ${by}${by === 'SIGKILL' ? KILLED : ''}`, said)
 }
 
@@ -72,6 +75,12 @@ const stopText = (cause: 'timeout' | 'aborted', { program, timeoutMs }: ProgramO
   cause === 'aborted'
     ? `${program} was ended before it was done: all is being stopped`
     : `${program} did not end within ${timeoutMs / 1_000}s and was ended, with all that it had started: raise the timeout of the hook, or make it faster`
+
+/** That a file is missing which is there is said of its loader. */
+const startText = (error: unknown): string =>
+  error instanceof Error && 'code' in error && error.code === 'ENOENT'
+    ? ', as what should load it is not here: link it statically, or use an image that has its C library'
+    : `: ${messageOf(error)}`
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 

@@ -77,7 +77,7 @@ interface Secret {
 
 const secretOf = (text: string): Secret => ({ text, digest: sha256(text), key: signingKey(text) })
 
-const sha256 = (text: string): Buffer => createHash('sha256').update(text).digest()
+const sha256 = (bytes: string | Buffer): Buffer => createHash('sha256').update(bytes).digest()
 
 /** One form of proof that a request has. */
 interface Check {
@@ -167,7 +167,7 @@ function gitlabToken(headers: Headers, secrets: readonly Secret[]): Check | unde
 function bearerToken(headers: Headers, secrets: readonly Secret[]): Check | undefined {
   const values = headers['authorization'] ?? []
   if (!values.some((value) => /^bearer\b/i.test(value))) return undefined
-  const right = isSecret(/^bearer +(\S+)$/i.exec(only(values) ?? '')?.[1], secrets)
+  const right = isSecret(/^bearer +(.+)$/i.exec(only(values) ?? '')?.[1], secrets)
   return { form: 'bearer', hashes: [], finish: () => (right ? [] : undefined) }
 }
 
@@ -193,7 +193,8 @@ function matchOf(signatures: readonly Buffer[], claims: readonly Buffer[]): Buff
 
 /** Digests have one length, so that time does not tell that of the secret. */
 function isSecret(value: string | undefined, secrets: readonly Secret[]): boolean {
-  const digest = sha256(value ?? '')
+  // Each character of a header stands for a byte, and those of a secret for UTF-8.
+  const digest = sha256(Buffer.from(value ?? '', 'latin1'))
   const digests = secrets.map((secret) => secret.digest)
   return matchOf(digests, [digest]) !== undefined
 }
