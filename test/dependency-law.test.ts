@@ -11,7 +11,7 @@ interface Source {
 }
 
 const isTest = (file: string): boolean =>
-  /\.test\.ts$|\/(fixture|testing|test-support|test-ca|watch-fixture)\.ts$/.test(file)
+  /\.test\.ts$|\/(fixture|testing|test-support|[a-z-]*-test-support|test-ca|watch-fixture)\.ts$/.test(file)
 
 function sourcesOf(name: string): Source[] {
   return readdirSync(inRoot('packages', name, 'src'), { recursive: true, encoding: 'utf8' })

@@ -14,7 +14,7 @@ export class MirrorScene implements AsyncDisposable {
   /** What git was asked since the last look at it. */
   readonly processes: ProcessReport[] = []
   readonly events: MirrorEvent[] = []
-  readonly #mirrors: Mirror[] = []
+  readonly mirrors: Mirror[] = []
 
   constructor(base: string, repository: TestRepository) {
     this.base = base
@@ -38,7 +38,7 @@ export class MirrorScene implements AsyncDisposable {
       onEvent: (event) => this.events.push(event),
       ...options,
     })
-    this.#mirrors.push(mirror)
+    this.mirrors.push(mirror)
     return mirror
   }
 
@@ -58,7 +58,7 @@ export class MirrorScene implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#mirrors.map((mirror) => mirror[Symbol.asyncDispose]()))
+    await Promise.all(this.mirrors.map((mirror) => mirror[Symbol.asyncDispose]()))
     await rm(this.base, { recursive: true, force: true })
   }
 }

@@ -31,6 +31,17 @@ export type SyncReport =
       readonly retryMs: number | undefined
     }
 
+/** A hook does not want this commit to be published: no failure of the sync, and tried again after a time of its own. */
+export class HookRefusal extends Error {
+  override readonly name = 'HookRefusal'
+  readonly retryMs: number
+
+  constructor(message: string, retryMs: number) {
+    super(message)
+    this.retryMs = retryMs
+  }
+}
+
 /** Disposing ends the sync in hand and its processes. */
 export interface SyncLoop extends AsyncDisposable {
   /** Why it ended by itself: `done` after a one-time sync, `failed` after too many failures. Never when it was stopped. */
@@ -83,9 +94,12 @@ export function startSyncLoop(options: SyncLoopOptions): SyncLoop {
       })
     } catch (error) {
       if (!deadline.aborted) throw error
-      throw new Error(`the sync took longer than its timeout of ${options.timeoutMs / 1000} s: ${messageOf(error)}`, {
-        cause: error,
-      })
+      throw new Error(
+        `the sync took longer than its timeout of ${options.timeoutMs / 1000} s: ${messageOf(error)}`,
+        {
+          cause: error,
+        },
+      )
     }
   }
 
@@ -108,9 +122,12 @@ export function startSyncLoop(options: SyncLoopOptions): SyncLoop {
       } catch (error) {
         if (cutOff.signal.aborted) return
         failures += 1
+        const isRefusal = error instanceof HookRefusal
         const most = hasSucceeded ? options.maxFailures : options.initMaxFailures
-        const isLast = most >= 0 && failures >= most
-        waitMs = backoffMs(hasSucceeded ? options.periodMs : options.initPeriodMs, failures, Math.random())
+        // A peer's users have hooks that fail, and never ended their container by that.
+        const isLast = most >= 0 && failures >= most && (!isRefusal || options.isOneTime)
+        const periodMs = hasSucceeded ? options.periodMs : options.initPeriodMs
+        waitMs = isRefusal ? error.retryMs : backoffMs(periodMs, failures, Math.random())
         const retryMs = isLast ? undefined : waitMs
         onSync({ outcome: 'failed', ms: ms(), error: toError(error), failures, retryMs })
         if (isLast) return ended.resolve('failed')

@@ -1,0 +1,76 @@
+import { access as accessible } from 'node:fs/promises'
+import type { Access, Credential, SshAccess } from '@outrider/git-mirror'
+import { askpass } from './askpass.ts'
+import { type CredentialSource, readCredentials } from './credential-list.ts'
+import type { GitHubApp } from './github-app.ts'
+
+export interface AccessSettings {
+  readonly repo: string
+  /** Of the repository and of those of its submodules. */
+  readonly credentials: readonly CredentialSource[]
+  /** Asked before each sync. */
+  readonly askpassUrl?: URL
+  readonly onAskpass?: (outcome: 'success' | 'error') => void
+  readonly app?: GitHubApp
+  readonly cookieFile?: string
+  readonly ssh: SshSettings
+  /** Called with every secret that was read. */
+  readonly onSecret: (secret: string) => void
+}
+
+export interface SshSettings {
+  /** Those that are not there are left out where `isDefault`. */
+  readonly keyFiles: readonly string[]
+  readonly isDefault: boolean
+  readonly knownHosts: boolean
+  readonly knownHostsFile: string
+  /** The command that GIT_SSH_COMMAND names already. */
+  readonly command?: string
+}
+
+/** Reads all that opens the repository as it is now, so that what was renewed is used at the next sync. */
+export async function readAccess(settings: AccessSettings): Promise<Access> {
+  const { credentials: sources, askpassUrl, onAskpass, app, cookieFile } = settings
+  const credentials: Credential[] = await readCredentials(sources)
+  if (askpassUrl !== undefined) credentials.push({ url: settings.repo, ...(await asked(askpassUrl, onAskpass)) })
+  if (app !== undefined) credentials.push({ url: settings.repo, ...(await app.login()) })
+  for (const { password } of credentials) if (password !== '') settings.onSecret(password)
+  return {
+    credentials,
+    ssh: await sshAccess(settings.ssh),
+    ...(cookieFile !== undefined && { cookieFile }),
+  }
+}
+
+async function asked(
+  url: URL,
+  report: AccessSettings['onAskpass'],
+): Promise<{ readonly username: string; readonly password: string }> {
+  try {
+    const login = await askpass(url)
+    report?.('success')
+    return login
+  } catch (error) {
+    report?.('error')
+    throw error
+  }
+}
+
+async function sshAccess({ keyFiles, isDefault, knownHosts, knownHostsFile, command }: SshSettings): Promise<SshAccess> {
+  const there = await Promise.all(keyFiles.map(async (file) => ({ file, isThere: await isReadable(file) })))
+  const missing = there.filter(({ isThere }) => !isThere).map(({ file }) => file)
+  if (missing.length > 0 && !isDefault)
+    throw new Error(`the SSH key ${missing.join(', ')} cannot be read: mount it there, readable for this user`)
+  return {
+    keyFiles: there.filter(({ isThere }) => isThere).map(({ file }) => file),
+    strict: knownHosts,
+    knownHostsFile: knownHosts ? knownHostsFile : '/dev/null',
+    ...(command !== undefined && { command }),
+  }
+}
+
+const isReadable = (file: string): Promise<boolean> =>
+  accessible(file).then(
+    () => true,
+    () => false,
+  )
