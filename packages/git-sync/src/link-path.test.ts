@@ -36,6 +36,10 @@ describe('a link', () => {
     expect(() => resolveLink('/git', link)).toThrow('must be a path below the root, /git')
   })
 
+  test.each(['/', '.', '..'])('is not the root where that is /: %s is refused', (link) => {
+    expect(() => resolveLink('/', link)).toThrow('must be a path below the root, /')
+  })
+
   test.each([
     '.git',
     '.git/app',

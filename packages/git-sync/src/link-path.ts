@@ -15,7 +15,8 @@ export function resolveLink(root: string, link: string): string {
   const base = resolve(root)
   const path = resolve(base, link)
   const start = base.endsWith(sep) ? base : base + sep
-  if (link === '' || !path.startsWith(start)) throw new Error(`must be a path below the root, ${root}`)
+  if (link === '' || path === base || !path.startsWith(start))
+    throw new Error(`must be a path below the root, ${root}`)
   const [first = ''] = path.slice(start.length).split(sep)
   if (own.includes(first))
     throw new Error(`must be another path than ${first} in the root, which is the mirror's own`)
