@@ -1,4 +1,8 @@
+import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { address, type Container } from '@outrider/core'
 import { baseImages, definitionOf } from '@outrider/core/render'
 import { type Addresses, type Fixture, onFreePorts } from '@outrider/core/testing'
@@ -287,12 +291,24 @@ describe('the base image with git', () => {
     expect(verified).toMatch(/\nrefused$/)
   })
 
-  it('GnuPG takes keys without an agent', async () => {
-    expect(
-      await script(
-        'export GNUPGHOME=/git/keys; mkdir -m 700 $GNUPGHOME; gpg --batch --list-keys 2>&1; ls $GNUPGHOME',
-      ),
-    ).toMatch(/pubring\.kbx$/m)
+  it('GnuPG verifies a signature without an agent', async () => {
+    const home = await mkdtemp(join(tmpdir(), 'gpg-'))
+    const gpg = (...args: string[]) => execFileSync('gpg', ['--batch', '--quiet', '--homedir', home, ...args])
+    try {
+      gpg('--passphrase', '', '--quick-gen-key', 'a@b', 'ed25519', 'sign', 'never')
+      await mkdir(join(home, 'out'))
+      await writeFile(join(home, 'out/text'), 'something')
+      gpg('--detach-sign', join(home, 'out/text'))
+      gpg('--output', join(home, 'out/key'), '--export', 'a@b')
+      const verified = script(
+        'export GNUPGHOME=/git/keys; mkdir -m 700 $GNUPGHOME; gpg -q --batch --no-autostart --import /out/key 2>&1; gpg --verify /out/text.sig 2>&1',
+        `--volume=${home}/out:/out:ro`,
+      )
+      expect(await verified).toContain('Good signature from "a@b"')
+    } finally {
+      execFileSync('gpgconf', ['--homedir', home, '--kill', 'all'])
+      await rm(home, { recursive: true })
+    }
   })
 
   it('any user has a name and a home, so that SSH works for it', async () => {
