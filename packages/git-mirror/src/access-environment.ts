@@ -40,7 +40,9 @@ const helper = (index: number): string =>
 function checkCredential({ url, username, password }: Credential): void {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   if (/[\u0000\r\n]/.test(`${url}${username}${password}`))
-    throw new Error(`the credential for ${JSON.stringify(url)} holds a line break or NUL, which git cannot take`)
+    throw new Error(
+      `the credential for ${JSON.stringify(url)} holds a line break or NUL, which git cannot take`,
+    )
 }
 
 /** As it is written, and as a URL and a header of HTTP would have it. */

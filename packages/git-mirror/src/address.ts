@@ -25,11 +25,13 @@ export function checkRepo(repo: string): void {
   if (/^\.{0,2}\//.test(repo)) return
   const [, user, host] = /^(?:([^@/:]+)@)?(\[[^\]/]+\]|[^:/]+):(?!\/\/)./.exec(repo) ?? []
   if (host === undefined) refuse('must be a URL, user@host:path, or a path that begins with / or ./')
-  if (host?.startsWith('-') || user?.startsWith('-')) refuse('must not name a host or user that begins with a dash')
+  if (host?.startsWith('-') || user?.startsWith('-'))
+    refuse('must not name a host or user that begins with a dash')
 }
 
 function checkUrl(repo: string, scheme: string, refuse: (why: string) => never): void {
-  if (!schemes.includes(scheme)) refuse(`must be a URL of http, https, ssh, git or file, and not of ${scheme}`)
+  if (!schemes.includes(scheme))
+    refuse(`must be a URL of http, https, ssh, git or file, and not of ${scheme}`)
   const parsed = URL.parse(repo)
   if (parsed === null) return refuse('must be a whole URL')
   if (scheme !== 'file' && parsed.hostname === '') refuse('must name a host')

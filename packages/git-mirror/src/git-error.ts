@@ -53,8 +53,16 @@ const rules: readonly Rule[] = [
     pattern: /certificate|SSL peer|server verification failed|CAfile/i,
     remedy: 'give the authority of the server by http.sslCAInfo',
   },
-  { kind: 'no-space', pattern: /No space left on device|Disk quota exceeded/i, remedy: 'make room on the volume' },
-  { kind: 'read-only', pattern: /Read-only file system/i, remedy: 'mount the volume so that it can be written' },
+  {
+    kind: 'no-space',
+    pattern: /No space left on device|Disk quota exceeded/i,
+    remedy: 'make room on the volume',
+  },
+  {
+    kind: 'read-only',
+    pattern: /Read-only file system/i,
+    remedy: 'mount the volume so that it can be written',
+  },
   {
     kind: 'unreachable',
     pattern:
@@ -68,7 +76,8 @@ const rules: readonly Rule[] = [
   },
   {
     kind: 'no-ref',
-    pattern: /couldn't find remote ref|not our ref|no matching remote head|Server does not allow request for unadvertised/i,
+    pattern:
+      /couldn't find remote ref|not our ref|no matching remote head|Server does not allow request for unadvertised/i,
   },
   { kind: 'refused', pattern: /transport '.*' not allowed|protocol '.*' (is )?not supported/i },
   {
@@ -95,7 +104,13 @@ function summary(said: string): string {
   const lines = said
     .split(/[\r\n]+/)
     .map((line) => line.trim())
-    .filter((line) => line !== '' && !/^(hint:|remote: (Enumerating|Counting|Compressing|Total)|Cloning into|warning: redirecting)/.test(line))
+    .filter(
+      (line) =>
+        line !== '' &&
+        !/^(hint:|remote: (Enumerating|Counting|Compressing|Total)|Cloning into|warning: redirecting)/.test(
+          line,
+        ),
+    )
   const text = lines.join('; ')
   return text === '' ? '' : `: ${text.length > 1000 ? `...${text.slice(-1000)}` : text}`
 }

@@ -23,11 +23,14 @@ async function program(script: string): Promise<string> {
 }
 
 const runs = async (script: string, options: GitOptions = {}, access: Access = {}): Promise<string> =>
-  createGit({ environment: { PATH: process.env['PATH'] }, ...options, program: await program(script) }).run(['test'], {
-    directory,
-    signal,
-    access,
-  })
+  createGit({ environment: { PATH: process.env['PATH'] }, ...options, program: await program(script) }).run(
+    ['test'],
+    {
+      directory,
+      signal,
+      access,
+    },
+  )
 
 const failure = (promise: Promise<unknown>): Promise<GitError> =>
   promise.then(
@@ -64,7 +67,8 @@ describe('what a process of git gets', () => {
       ['protocol.ext.allow', 'always'],
     ] as const
     const git = createGit({ environment: { PATH: process.env['PATH'] }, settings })
-    const read = async (key: string) => (await git.run(['config', '--get', key], { directory, signal })).trim()
+    const read = async (key: string) =>
+      (await git.run(['config', '--get', key], { directory, signal })).trim()
     expect(await read('http.sslCAInfo')).toBe('/my/ca')
     expect(await read('core.hooksPath')).toBe('/dev/null')
     expect(await read('protocol.ext.allow')).toBe('never')
@@ -74,20 +78,33 @@ describe('what a process of git gets', () => {
 describe('how it ends', () => {
   it('an abort ends the process and all that it has started', async () => {
     const aborter = new AbortController()
-    const git = createGit({ program: await program('sleep 1000 & echo $! > child; wait'), environment: { PATH: process.env['PATH'] } })
+    const git = createGit({
+      program: await program('sleep 1000 & echo $! > child; wait'),
+      environment: { PATH: process.env['PATH'] },
+    })
     const running = failure(git.run(['test'], { directory, signal: aborter.signal }))
     let child = ''
     while (child === '') child = await readFile(join(directory, 'child'), 'utf8').catch(() => '')
     aborter.abort(new Error('after 1s'))
     expect(await running).toMatchObject({ kind: 'aborted', message: expect.stringContaining('after 1s') })
     await expect
-      .poll(() => readFile(`/proc/${child.trim()}/stat`, 'utf8').then((text) => text.includes(') Z '), () => true))
+      .poll(() =>
+        readFile(`/proc/${child.trim()}/stat`, 'utf8').then(
+          (text) => text.includes(') Z '),
+          () => true,
+        ),
+      )
       .toBe(true)
   })
 
   it('what is aborted before never starts', async () => {
-    const git = createGit({ program: await program('touch started'), environment: { PATH: process.env['PATH'] } })
-    expect((await failure(git.run(['test'], { directory, signal: AbortSignal.abort() }))).kind).toBe('aborted')
+    const git = createGit({
+      program: await program('touch started'),
+      environment: { PATH: process.env['PATH'] },
+    })
+    expect((await failure(git.run(['test'], { directory, signal: AbortSignal.abort() }))).kind).toBe(
+      'aborted',
+    )
     await expect(readFile(join(directory, 'started'))).rejects.toThrow()
   })
 
@@ -113,7 +130,9 @@ describe('how it ends', () => {
 describe('what an error says', () => {
   it('what git said, in one line, without progress and advice', async () => {
     const error = await failure(
-      runs('printf "remote: Counting objects: 3\\nhint: try this\\nfatal: first\\nfatal: second\\n" >&2; exit 128'),
+      runs(
+        'printf "remote: Counting objects: 3\\nhint: try this\\nfatal: first\\nfatal: second\\n" >&2; exit 128',
+      ),
     )
     expect(error.message).toBe('git test failed with exit code 128: fatal: first; fatal: second')
   })
@@ -127,8 +146,11 @@ describe('what an error says', () => {
       'https://bob:secretword@host/x',
       'https://tokenalone@host/x',
     ]
-    const error = await failure(runs(`printf '%s\\n' ${said.map((text) => `'${text}'`).join(' ')} >&2; exit 1`, {}, { credentials }))
-    for (const word of ['hunter', 'secretword', 'tokenalone', said[2] ?? '']) expect(error.message).not.toContain(word)
+    const error = await failure(
+      runs(`printf '%s\\n' ${said.map((text) => `'${text}'`).join(' ')} >&2; exit 1`, {}, { credentials }),
+    )
+    for (const word of ['hunter', 'secretword', 'tokenalone', said[2] ?? ''])
+      expect(error.message).not.toContain(word)
   })
 
   it.each([
@@ -136,7 +158,10 @@ describe('what an error says', () => {
     ["fatal: could not read Username for 'https://x': terminal prompts disabled", 'authentication'],
     ['git@github.com: Permission denied (publickey).', 'authentication'],
     ['Host key verification failed.', 'host-key'],
-    ["fatal: unable to access 'https://x/': server certificate verification failed. CAfile: none", 'certificate'],
+    [
+      "fatal: unable to access 'https://x/': server certificate verification failed. CAfile: none",
+      'certificate',
+    ],
     ["fatal: unable to access 'https://x/': Could not resolve host: x", 'unreachable'],
     ['ssh: connect to host x port 22: Connection refused', 'unreachable'],
     ["fatal: repository 'https://x/' not found", 'not-found'],

@@ -96,15 +96,28 @@ const fixedVariables: Readonly<Record<string, string>> = {
   LANGUAGE: '',
 }
 
-export function createGit({ program = 'git', environment = {}, settings = [], onProcess }: GitOptions = {}): Git {
+export function createGit({
+  program = 'git',
+  environment = {},
+  settings = [],
+  onProcess,
+}: GitOptions = {}): Git {
   const inherited = Object.fromEntries(
-    Object.entries(environment).filter(([name]) => !name.startsWith('GIT_') || /^GIT_(SSL|HTTP|PROXY|SSH)_?/.test(name)),
+    Object.entries(environment).filter(
+      ([name]) => !name.startsWith('GIT_') || /^GIT_(SSL|HTTP|PROXY|SSH)_?/.test(name),
+    ),
   )
   return {
     async run(args, options) {
       const command = args.find((arg) => !arg.startsWith('-')) ?? ''
       const access = accessEnvironment(options.access ?? {})
-      const all = [...ownSettings, ...settings, ...access.settings, ...(options.settings ?? []), ...fixedSettings]
+      const all = [
+        ...ownSettings,
+        ...settings,
+        ...access.settings,
+        ...(options.settings ?? []),
+        ...fixedSettings,
+      ]
       const env = {
         ...inherited,
         ...fixedVariables,
@@ -184,17 +197,18 @@ interface Ending {
   readonly killedBy: NodeJS.Signals | null
 }
 
-function ending(
-  child: ChildProcess,
-  program: string,
-  command: string,
-  cwd: string,
-): Promise<Ending> {
+function ending(child: ChildProcess, program: string, command: string, cwd: string): Promise<Ending> {
   return new Promise((resolve, reject) => {
     child.on('error', (error: NodeJS.ErrnoException) => {
       const missing = error.code === 'ENOENT'
       const why = missing ? `${program} is not there, or ${cwd} is not; install git` : error.message
-      reject(new GitError(command, missing ? 'missing-program' : 'other', `git ${command} cannot be started: ${why}`))
+      reject(
+        new GitError(
+          command,
+          missing ? 'missing-program' : 'other',
+          `git ${command} cannot be started: ${why}`,
+        ),
+      )
     })
     // Not 'close': a grandchild that holds the pipes must not keep this waiting.
     child.on('exit', (code, killedBy) => {

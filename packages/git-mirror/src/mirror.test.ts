@@ -118,7 +118,10 @@ describe('what is published', () => {
     await sync(scene.open())
     const other = await makeRepository(join(scene.base, 'sha256.git'), { objectFormat: 'sha256' })
     const hash = await other.commit({ b: '2' })
-    await using mirror = scene.open({ directory: join(scene.base, 'second'), link: join(scene.base, 'second/link') })
+    await using mirror = scene.open({
+      directory: join(scene.base, 'second'),
+      link: join(scene.base, 'second/link'),
+    })
     await sync(mirror)
     await mirror[Symbol.asyncDispose]()
     const next = scene.open({
@@ -185,7 +188,8 @@ describe('what a poll costs', () => {
 })
 
 describe('how much is fetched', () => {
-  const commits = async () => (await scene.repository.git(['rev-list', '--count', 'HEAD'], { cwd: scene.link })).trim()
+  const commits = async () =>
+    (await scene.repository.git(['rev-list', '--count', 'HEAD'], { cwd: scene.link })).trim()
 
   it('one commit by default, as many as asked for, or all', async () => {
     for (const text of ['1', '2', '3', '4']) await scene.repository.commit({ a: text })
@@ -208,7 +212,9 @@ describe('how much is fetched', () => {
     await scene.repository.commit({ big: 'new' })
     await sync(scene.open({ repo: `file://${scene.repository.directory}`, depth: 0, filter: 'blob:none' }))
     expect((await scene.published()).files).toEqual({ big: 'new' })
-    const missing = await scene.repository.git(['rev-list', '--objects', '--missing=print', 'HEAD'], { cwd: scene.link })
+    const missing = await scene.repository.git(['rev-list', '--objects', '--missing=print', 'HEAD'], {
+      cwd: scene.link,
+    })
     expect(missing).toMatch(/^\?/m)
   })
 
@@ -239,7 +245,10 @@ describe('the published tree stays whole', () => {
     const mirror = scene.open({ ref: 'release' })
     await sync(mirror)
     await scene.repository.deleteRef('refs/heads/release')
-    expect(await fails(sync(mirror))).toMatchObject({ kind: 'no-ref', message: expect.stringContaining('release') })
+    expect(await fails(sync(mirror))).toMatchObject({
+      kind: 'no-ref',
+      message: expect.stringContaining('release'),
+    })
     expect(await scene.published()).toEqual({ hash, files: { a: '1' } })
     await scene.repository.commit({ a: '2' }, { branch: 'release' })
     expect((await sync(mirror)).outcome).toBe('published')
@@ -381,7 +390,7 @@ describe('what was left behind', () => {
     await writeFile(join(git, 'refs/outrider/incoming.lock'), '')
     await mkdir(join(git, 'objects/tmp_objdir-incoming-x'), { recursive: true })
     await writeFile(join(git, 'objects/pack/tmp_pack_x'), 'half')
-    await symlink('nowhere', join(scene.root, 'tmp-link'))
+    await symlink(`.worktrees/${'f'.repeat(40)}`, join(scene.root, 'tmp-link'))
     const half = join(scene.root, '.worktrees', 'f'.repeat(40))
     await mkdir(half)
     await writeFile(join(half, 'a'), 'half')
@@ -390,7 +399,9 @@ describe('what was left behind', () => {
     expect(await scene.published()).toEqual({ hash: next, files: { a: '2' } })
     expect(await readdir(join(scene.root, '.worktrees'))).toEqual([next])
     const names = await readdir(scene.root, { recursive: true })
-    expect(names.filter((name) => /\.lock$|gc\.pid|tmp_|tmp-link/.test(name) && !name.includes('outrider.lock'))).toEqual([])
+    expect(
+      names.filter((name) => /\.lock$|gc\.pid|tmp_|tmp-link/.test(name) && !name.includes('outrider.lock')),
+    ).toEqual([])
     expect(scene.eventTypes()).toContain('recovered')
   })
 
@@ -411,15 +422,32 @@ describe('what was left behind', () => {
     // As version 4 does it.
     await scene.repository.git(['init', '--quiet', scene.root])
     const inRoot = { cwd: scene.root }
-    await scene.repository.git(['fetch', '--quiet', '--depth', '1', scene.repository.directory, 'HEAD'], inRoot)
+    await scene.repository.git(
+      ['fetch', '--quiet', '--depth', '1', scene.repository.directory, 'HEAD'],
+      inRoot,
+    )
     await scene.repository.git(['worktree', 'add', '--quiet', '--detach', `.worktrees/${hash}`, hash], inRoot)
     await symlink(`.worktrees/${hash}`, scene.link)
-    await sync(scene.open())
+    const mirror = scene.open()
+    await sync(mirror)
     expect(await scene.published()).toEqual({ hash, files: { a: '1' } })
     const next = await scene.repository.commit({ a: '2' })
-    const mirror = scene.open()
-    await sync(mirror).catch(() => undefined)
-    expect(next).toBeTruthy()
+    await sync(mirror)
+    expect(await scene.published()).toEqual({ hash: next, files: { a: '2' } })
+    expect(await readdir(join(scene.root, '.worktrees'))).toEqual([next])
+  })
+
+  it('a root that is reached by a symbolic link is the same root', async () => {
+    const hash = await scene.repository.commit({ a: '1' })
+    await mkdir(scene.root)
+    const other = join(scene.base, 'alias')
+    await symlink(scene.root, other)
+    const first = scene.open()
+    await sync(first)
+    await first[Symbol.asyncDispose]()
+    const mirror = scene.open({ directory: other, link: join(other, 'site') })
+    expect((await sync(mirror)).outcome).toBe('unchanged')
+    expect(await scene.published()).toEqual({ hash, files: { a: '1' } })
   })
 
   it('files of others in the root stay', async () => {
@@ -481,10 +509,19 @@ describe('what is refused before git sees it', () => {
     expect(() => scene.open({ repo })).toThrow(/must/)
   })
 
-  it.each(['--upload-pack=x', '-x', 'a..b', 'a b', 'main:refs/heads/x', '+main', 'HEAD~1', 'a^{}', '@{u}', 'x.lock', ''])(
-    'the ref %j',
-    (ref) => {
-      expect(() => scene.open({ ref })).toThrow(/must/)
-    },
-  )
+  it.each([
+    '--upload-pack=x',
+    '-x',
+    'a..b',
+    'a b',
+    'main:refs/heads/x',
+    '+main',
+    'HEAD~1',
+    'a^{}',
+    '@{u}',
+    'x.lock',
+    '',
+  ])('the ref %j', (ref) => {
+    expect(() => scene.open({ ref })).toThrow(/must/)
+  })
 })

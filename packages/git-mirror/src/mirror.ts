@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdir, readFile, stat } from 'node:fs/promises'
+import { mkdir, readFile, realpath, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Access } from './access.ts'
 import { checkRef, checkRepo, isHash } from './address.ts'
@@ -11,7 +11,7 @@ import { GitError } from './git-error.ts'
 import { endOrphans } from './orphans.ts'
 import { publishLink, readLink, removeLinkLeftovers } from './publish-link.ts'
 import { isRepository, removeLeftovers, removeSetAside, setAside } from './recover.ts'
-import { chosenRef, candidatesOf, listRemote, type RemoteRef } from './remote-ref.ts'
+import { candidatesOf, chosenRef, listRemote, type RemoteRef } from './remote-ref.ts'
 import { checkSignature, type Signers } from './signature.ts'
 import {
   createTree,
@@ -126,7 +126,8 @@ interface Live {
 
 class RefMirror implements Mirror {
   readonly #options: MirrorOptions
-  readonly #directory: string
+  /** Without symbolic links, once it is there: trees are told apart by their paths. */
+  #directory: string
   #lock: DirectoryLock | undefined
   #live: Live | undefined
   /** Whether the directory was looked at since the last failure. */
@@ -184,7 +185,8 @@ class RefMirror implements Mirror {
   }
 
   async #own(): Promise<DirectoryLock> {
-    await mkdir(this.#directory, { recursive: true, mode: 0o775 })
+    await mkdir(this.#options.directory, { recursive: true, mode: 0o775 })
+    this.#directory = await realpath(this.#options.directory)
     this.#lock ??= await lockDirectory(this.#directory)
     return this.#lock
   }
@@ -328,18 +330,27 @@ class RefMirror implements Mirror {
       file === undefined ? undefined : await readFile(file, 'utf8')
     const sparse = await read(sparseCheckoutFile)
     const parts = [submodules, sparse, await read(signers?.allowedSigners), await read(signers?.gpgKeys)]
-    const digest = createHash('sha256').update(JSON.stringify(parts.map((part) => part ?? null))).digest('hex')
+    const digest = createHash('sha256')
+      .update(JSON.stringify(parts.map((part) => part ?? null)))
+      .digest('hex')
     return { submodules, depth, digest, ...(sparse !== undefined && { sparse }) }
   }
 
   async #ask(access: Access, signal: AbortSignal): Promise<RemoteRef> {
     const { git, repo, ref, refs: source } = this.#options
     const credential = credentialFor(repo, access.credentials ?? [])
-    const cheap = await source?.list(candidatesOf(ref), { signal, ...(credential !== undefined && { credential }) })
+    const cheap = await source?.list(candidatesOf(ref), {
+      signal,
+      ...(credential !== undefined && { credential }),
+    })
     const refs = cheap ?? (await listRemote(git, repo, ref, { access, signal, directory: this.#directory }))
     const found = chosenRef(ref, refs)
     if (found === undefined)
-      throw new GitError('ls-remote', 'no-ref', `the remote has no ${ref}: neither a branch nor a tag has this name, or the repository is empty`)
+      throw new GitError(
+        'ls-remote',
+        'no-ref',
+        `the remote has no ${ref}: neither a branch nor a tag has this name, or the repository is empty`,
+      )
     return found
   }
 
@@ -391,7 +402,8 @@ class RefMirror implements Mirror {
     await git.run(args, options)
     const hashes = await git.run(['rev-parse', incoming, `${incoming}^{commit}`], options)
     const [object = '', commit = ''] = hashes.trim().split('\n')
-    if (!isHash(object) || !isHash(commit)) throw new GitError('rev-parse', 'other', `git told no hash of ${name}`)
+    if (!isHash(object) || !isHash(commit))
+      throw new GitError('rev-parse', 'other', `git told no hash of ${name}`)
     this.#tell({ type: 'fetched', hash: commit, ms: performance.now() - begun })
     return { object, commit }
   }
@@ -416,7 +428,13 @@ class RefMirror implements Mirror {
     const { link, publish } = this.#options
     const before = this.#live
     if (publish === 'copy')
-      await publishCopy({ tree: next.tree.path, target: link, state: this.#copyState, hash: next.tree.hash, signal })
+      await publishCopy({
+        tree: next.tree.path,
+        target: link,
+        state: this.#copyState,
+        hash: next.tree.hash,
+        signal,
+      })
     else {
       await mkdir(dirname(link), { recursive: true })
       await publishLink(link, next.tree.path)
@@ -437,7 +455,11 @@ class RefMirror implements Mirror {
       const how = { auto: ['--auto'], always: [], aggressive: ['--aggressive'] }[gc]
       // Told by the option, since our own setting switches `--auto` off.
       const settings = gc === 'auto' ? ([['gc.auto', '6700']] as const) : []
-      await git.run(['gc', '--quiet', '--prune=now', ...how], { directory: this.#directory, signal, settings })
+      await git.run(['gc', '--quiet', '--prune=now', ...how], {
+        directory: this.#directory,
+        signal,
+        settings,
+      })
     } catch (error) {
       this.#isReady = false
       this.#tell({ type: 'housekeeping-failed', error })

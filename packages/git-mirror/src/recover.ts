@@ -47,7 +47,9 @@ async function* walk(
 /** Whether the directory has what git needs to call it a repository. */
 export async function isRepository(gitDirectory: string): Promise<boolean> {
   const kinds = await Promise.all(
-    ['HEAD', 'objects', 'refs', 'config'].map((name) => lstat(join(gitDirectory, name)).catch(() => undefined)),
+    ['HEAD', 'objects', 'refs', 'config'].map((name) =>
+      lstat(join(gitDirectory, name)).catch(() => undefined),
+    ),
   )
   const [head, objects, refs, config] = kinds
   return (
@@ -64,9 +66,11 @@ const aside = '.git.broken-'
 
 /** Puts a repository that cannot be used out of the way; published trees lie outside of it and stay. */
 export async function setAside(directory: string): Promise<void> {
-  await rename(join(directory, '.git'), join(directory, `${aside}${uniqueSuffix()}`)).catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-  })
+  await rename(join(directory, '.git'), join(directory, `${aside}${uniqueSuffix()}`)).catch(
+    (error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    },
+  )
 }
 
 /** Removes what was set aside, now or by an earlier process. */

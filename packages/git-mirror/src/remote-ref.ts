@@ -14,7 +14,9 @@ export interface RemoteRef {
  * A tag comes before a branch of the same name.
  */
 export const candidatesOf = (ref: string): readonly string[] =>
-  ref === 'HEAD' ? ['HEAD'] : [ref, `refs/${ref}`, `refs/tags/${ref}`, `refs/heads/${ref}`, `refs/remotes/${ref}`]
+  ref === 'HEAD'
+    ? ['HEAD']
+    : [ref, `refs/${ref}`, `refs/tags/${ref}`, `refs/heads/${ref}`, `refs/remotes/${ref}`]
 
 /** The one of the refs that the name stands for. */
 export function chosenRef(ref: string, refs: readonly RemoteRef[]): RemoteRef | undefined {

@@ -2,7 +2,13 @@ import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { GitError } from './git-error.ts'
-import { type GitHttpServer, type GitSshServer, makeRepository, serveHttp, serveSsh } from './git-servers-test-support.ts'
+import {
+  type GitHttpServer,
+  type GitSshServer,
+  makeRepository,
+  serveHttp,
+  serveSsh,
+} from './git-servers-test-support.ts'
 import { type MirrorScene, makeScene, sync } from './mirror-test-support.ts'
 
 let scene: MirrorScene
@@ -63,7 +69,9 @@ describe('by HTTP', () => {
     await scene.repository.commit({ a: '1' })
     const repo = server.urlOf('repository.git')
     const mirror = scene.open({ repo })
-    const sign = (password: string) => ({ access: { credentials: [{ url: repo, username: auth.username, password }] } })
+    const sign = (password: string) => ({
+      access: { credentials: [{ url: repo, username: auth.username, password }] },
+    })
     await sync(mirror, sign(auth.password))
     server.auth = { username: auth.username, password: 'another' }
     const error = await failure(sync(mirror, sign(auth.password)))
@@ -101,7 +109,9 @@ describe('by HTTP', () => {
         { url: server.urlOf('repository.git'), ...auth },
       ],
     }
-    expect((await sync(scene.open({ repo: server.urlOf('repository.git') }), { access })).outcome).toBe('published')
+    expect((await sync(scene.open({ repo: server.urlOf('repository.git') }), { access })).outcome).toBe(
+      'published',
+    )
   })
 
   it('TLS with a private authority works when it is given, and its lack is said', async () => {
@@ -155,7 +165,9 @@ describe('by HTTP', () => {
     const files = async (submodules: 'recursive' | 'shallow' | 'off') => {
       const directory = join(scene.base, submodules)
       const link = join(directory, 'link')
-      await sync(scene.open({ repo: server.urlOf('repository.git'), directory, link, submodules }), { access })
+      await sync(scene.open({ repo: server.urlOf('repository.git'), directory, link, submodules }), {
+        access,
+      })
       return (await readdir(link, { recursive: true })).filter((name) => /inside|deep/.test(name)).sort()
     }
     expect(await files('recursive')).toEqual(['sub/inside', 'sub/nested/deep'])
@@ -169,9 +181,23 @@ describe('by HTTP', () => {
     const secret = await makeRepository(join(scene.base, 'local.git'))
     const hash = await secret.commit({ secret: 'local' })
     await scene.repository.commit({ a: '1' })
-    for (const url of [secret.directory, `file://${secret.directory}`, 'ext::sh -c "touch /tmp/outrider-owned"']) {
+    for (const url of [
+      secret.directory,
+      `file://${secret.directory}`,
+      'ext::sh -c "touch /tmp/outrider-owned"',
+    ]) {
       await scene.repository.addSubmodule('sub', { url, hash })
-      expect(await failure(sync(scene.open({ repo: server.urlOf('repository.git'), link: join(scene.base, 'l'), directory: join(scene.base, 'd') })))).toMatchObject({
+      expect(
+        await failure(
+          sync(
+            scene.open({
+              repo: server.urlOf('repository.git'),
+              link: join(scene.base, 'l'),
+              directory: join(scene.base, 'd'),
+            }),
+          ),
+        ),
+      ).toMatchObject({
         message: expect.stringMatching(/not allowed|disallowed|suspicious|ignoring/),
       })
       for (const mirror of scene.mirrors.splice(0)) await mirror[Symbol.asyncDispose]()
@@ -225,7 +251,9 @@ describe('by SSH', () => {
     const repo = server.urlOf('repository.git')
     const mirror = scene.open({ repo })
     const keys = { keyFiles: [server.keyFile], strict: true }
-    expect(await failure(sync(mirror, { access: { ssh: { ...keys, knownHostsFile: '/dev/null' } } }))).toMatchObject({
+    expect(
+      await failure(sync(mirror, { access: { ssh: { ...keys, knownHostsFile: '/dev/null' } } })),
+    ).toMatchObject({
       kind: 'host-key',
     })
     await sync(mirror, { access: { ssh: { ...keys, knownHostsFile: server.knownHostsFile } } })
@@ -236,7 +264,9 @@ describe('by SSH', () => {
     const server = await ssh()
     await scene.repository.commit({ a: '1' })
     const access = { ssh: { keyFiles: [server.keyFile], strict: false, knownHostsFile: '/dev/null' } }
-    expect((await sync(scene.open({ repo: server.urlOf('repository.git') }), { access })).outcome).toBe('published')
+    expect((await sync(scene.open({ repo: server.urlOf('repository.git') }), { access })).outcome).toBe(
+      'published',
+    )
   })
 
   it('a key that opens nothing is said to be the reason', async () => {
@@ -244,7 +274,9 @@ describe('by SSH', () => {
     await scene.repository.commit({ a: '1' })
     const other = await ssh()
     const access = { ssh: { keyFiles: [other.keyFile], strict: true, knownHostsFile: server.knownHostsFile } }
-    expect(await failure(sync(scene.open({ repo: server.urlOf('repository.git') }), { access }))).toMatchObject({
+    expect(
+      await failure(sync(scene.open({ repo: server.urlOf('repository.git') }), { access })),
+    ).toMatchObject({
       kind: 'authentication',
     })
   })
@@ -255,7 +287,11 @@ describe('by SSH', () => {
     await scene.repository.commit({ a: '1' })
     const odd = join(scene.base, "it's a key")
     await writeFile(odd, await readFile(server.keyFile), { mode: 0o600 })
-    const access = { ssh: { keyFiles: [other.keyFile, odd], strict: true, knownHostsFile: server.knownHostsFile } }
-    expect((await sync(scene.open({ repo: server.urlOf('repository.git') }), { access })).outcome).toBe('published')
+    const access = {
+      ssh: { keyFiles: [other.keyFile, odd], strict: true, knownHostsFile: server.knownHostsFile },
+    }
+    expect((await sync(scene.open({ repo: server.urlOf('repository.git') }), { access })).outcome).toBe(
+      'published',
+    )
   })
 })

@@ -40,7 +40,9 @@ describe.each([
     const mirror = scene.open({ signers })
     await sync(mirror)
     const unsigned = await scene.repository.commit({ a: '2' })
-    await expect(sync(mirror)).rejects.toThrow(`the commit ${unsigned} of HEAD is not signed by an allowed signer`)
+    await expect(sync(mirror)).rejects.toThrow(
+      `the commit ${unsigned} of HEAD is not signed by an allowed signer`,
+    )
     await scene.repository.commit({ a: '3' }, { sign: mallory })
     await expect(sync(mirror)).rejects.toThrow('not signed by an allowed signer')
     expect((await scene.published()).hash).toBe(hash)

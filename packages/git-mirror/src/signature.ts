@@ -69,18 +69,30 @@ export async function checkSignature(
 
 /** No agent, no network, no other keys: only whether one of these made the signature. */
 const gpgConfiguration = (keyring: string): string =>
-  ['no-default-keyring', `keyring ${keyring}`, 'trust-model always', 'no-autostart', 'lock-never', 'no-auto-key-retrieve', ''].join('\n')
+  [
+    'no-default-keyring',
+    `keyring ${keyring}`,
+    'trust-model always',
+    'no-autostart',
+    'lock-never',
+    'no-auto-key-retrieve',
+    '',
+  ].join('\n')
 
 function checkTagName(tag: string, name: string, object: string): void {
   const [, own] = /^tag (.+)$/m.exec(tag.split('\n\n', 1)[0] ?? '') ?? []
   if (name.startsWith('refs/tags/') && own !== name.slice('refs/tags/'.length))
-    throw new UnsignedError(`the tag ${object} of ${name} was signed as ${own ?? 'nothing'}, not by this name`)
+    throw new UnsignedError(
+      `the tag ${object} of ${name} was signed as ${own ?? 'nothing'}, not by this name`,
+    )
 }
 
 /** A keyring of binary packets from armoured keys (RFC 9580, 6.2), one after another; binary keys stay as they are. */
 function binaryKeys(content: Buffer): Buffer {
   const text = content.toString('latin1')
-  const blocks = text.matchAll(/-----BEGIN PGP PUBLIC KEY BLOCK-----([\s\S]*?)-----END PGP PUBLIC KEY BLOCK-----/g)
+  const blocks = text.matchAll(
+    /-----BEGIN PGP PUBLIC KEY BLOCK-----([\s\S]*?)-----END PGP PUBLIC KEY BLOCK-----/g,
+  )
   const keys = [...blocks].map(([, block = '']) => {
     // Headers end at the first empty line; the last line, which begins with =, is a checksum.
     const body = block.replace(/^\s*\n?(?:[A-Za-z]+: .*\r?\n)*/, '').replace(/\r?\n=[A-Za-z0-9+/]{4}\s*$/, '')

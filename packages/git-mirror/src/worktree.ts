@@ -54,7 +54,11 @@ export async function createTree(work: TreeWork, hash: string, recipe: Recipe): 
     await writeFile(await madeParent(join(admin, 'info', 'sparse-checkout')), recipe.sparse)
     settings.push(['core.sparseCheckout', 'true'], ['core.sparseCheckoutCone', 'false'])
   }
-  await git.run(['reset', '--quiet', '--hard', '--no-recurse-submodules', hash], { ...options, cwd: path, settings })
+  await git.run(['reset', '--quiet', '--hard', '--no-recurse-submodules', hash], {
+    ...options,
+    cwd: path,
+    settings,
+  })
   if (recipe.submodules !== 'off') await updateSubmodules(work, path, recipe)
   await markWhole(admin, recipe.digest)
   return { hash, path }
@@ -77,7 +81,9 @@ async function updateSubmodules(
 /** The digest of the recipe that a whole tree was made by; undefined for one that is not known to be whole. */
 export async function recipeOf(directory: string, path: string): Promise<string | undefined> {
   const admin = await adminOf(directory, path)
-  return admin === undefined ? undefined : await readFile(join(admin, markName), 'utf8').catch(() => undefined)
+  return admin === undefined
+    ? undefined
+    : await readFile(join(admin, markName), 'utf8').catch(() => undefined)
 }
 
 /** Whether no file of the tree was changed or removed since. A tree of which git can tell nothing counts as changed. */
@@ -94,8 +100,7 @@ export async function isUnchanged({ git, directory, signal }: TreeWork, path: st
 
 /** All trees that there are, whole or not. */
 export async function listTrees(directory: string): Promise<readonly Tree[]> {
-  const inside = async (parent: string): Promise<readonly string[]> =>
-    readdir(parent).catch(() => [])
+  const inside = async (parent: string): Promise<readonly string[]> => readdir(parent).catch(() => [])
   const names = await inside(join(directory, folder))
   const trees = await Promise.all(
     names.map(async (name): Promise<readonly Tree[]> => {

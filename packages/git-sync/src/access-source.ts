@@ -32,7 +32,8 @@ export interface SshSettings {
 export async function readAccess(settings: AccessSettings): Promise<Access> {
   const { credentials: sources, askpassUrl, onAskpass, app, cookieFile } = settings
   const credentials: Credential[] = await readCredentials(sources)
-  if (askpassUrl !== undefined) credentials.push({ url: settings.repo, ...(await asked(askpassUrl, onAskpass)) })
+  if (askpassUrl !== undefined)
+    credentials.push({ url: settings.repo, ...(await asked(askpassUrl, onAskpass)) })
   if (app !== undefined) credentials.push({ url: settings.repo, ...(await app.login()) })
   for (const { password } of credentials) if (password !== '') settings.onSecret(password)
   return {
@@ -56,11 +57,19 @@ async function asked(
   }
 }
 
-async function sshAccess({ keyFiles, isDefault, knownHosts, knownHostsFile, command }: SshSettings): Promise<SshAccess> {
+async function sshAccess({
+  keyFiles,
+  isDefault,
+  knownHosts,
+  knownHostsFile,
+  command,
+}: SshSettings): Promise<SshAccess> {
   const there = await Promise.all(keyFiles.map(async (file) => ({ file, isThere: await isReadable(file) })))
   const missing = there.filter(({ isThere }) => !isThere).map(({ file }) => file)
   if (missing.length > 0 && !isDefault)
-    throw new Error(`the SSH key ${missing.join(', ')} cannot be read: mount it there, readable for this user`)
+    throw new Error(
+      `the SSH key ${missing.join(', ')} cannot be read: mount it there, readable for this user`,
+    )
   return {
     keyFiles: there.filter(({ isThere }) => isThere).map(({ file }) => file),
     strict: knownHosts,

@@ -13,15 +13,28 @@ export interface CheapRefsSettings {
  * Refs by one HTTP exchange, where nothing is configured that only git itself knows how to follow: proxies, cookies,
  * other addresses, headers, client certificates. Undefined elsewhere; git is asked then.
  */
-export function openCheapRefs({ repo, settings, environment, hasCookies }: CheapRefsSettings): HttpRefs | undefined {
+export function openCheapRefs({
+  repo,
+  settings,
+  environment,
+  hasCookies,
+}: CheapRefsSettings): HttpRefs | undefined {
   if (!/^https?:\/\//i.test(repo) || hasCookies) return undefined
   const set = Object.keys(environment).filter((name) => environment[name])
-  if (set.some((name) => /^(https?|all)_proxy$|^GIT_(SSL|HTTP|PROXY)_/i.test(name) && name !== 'GIT_SSL_CAINFO'))
+  if (
+    set.some((name) => /^(https?|all)_proxy$|^GIT_(SSL|HTTP|PROXY)_/i.test(name) && name !== 'GIT_SSL_CAINFO')
+  )
     return undefined
   const keys = settings.map(([key]) => key.toLowerCase())
-  if (keys.some((key) => /^(http|url|credential|core\.gitproxy|remote|protocol|include)/.test(key) && key !== 'http.sslcainfo'))
+  if (
+    keys.some(
+      (key) =>
+        /^(http|url|credential|core\.gitproxy|remote|protocol|include)/.test(key) && key !== 'http.sslcainfo',
+    )
+  )
     return undefined
-  const ca = settings.findLast(([key]) => key.toLowerCase() === 'http.sslcainfo')?.[1] ?? environment['GIT_SSL_CAINFO']
+  const ca =
+    settings.findLast(([key]) => key.toLowerCase() === 'http.sslcainfo')?.[1] ?? environment['GIT_SSL_CAINFO']
   if (ca === undefined) return openHttpRefs(repo)
   try {
     return openHttpRefs(repo, { ca: readFileSync(ca) })

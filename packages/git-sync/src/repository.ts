@@ -219,7 +219,10 @@ class Repository implements RepositorySync {
       await this.#run(hook, tree.hash, tree.path, signal)
       report('success')
     } catch (error) {
-      const refusal = new HookRefusal(`the hook before publishing failed: ${(error as Error).message}`, hook.backoffMs)
+      const refusal = new HookRefusal(
+        `the hook before publishing failed: ${(error as Error).message}`,
+        hook.backoffMs,
+      )
       report('error', refusal)
       throw refusal
     }
@@ -251,7 +254,8 @@ class Repository implements RepositorySync {
       new HookRunner({
         name: 'webhook',
         backoffMs: webhook.backoffMs,
-        run: (hash, _, signal) => call({ hash, publishedAt: new Date(this.#lastChange ?? Date.now()) }, signal),
+        run: (hash, _, signal) =>
+          call({ hash, publishedAt: new Date(this.#lastChange ?? Date.now()) }, signal),
         onRun: this.#around.onHook,
       }),
     ]

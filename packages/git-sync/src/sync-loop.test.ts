@@ -1,6 +1,12 @@
 import type { Mirror, SyncOptions, SyncResult } from '@outrider/git-mirror'
 import { afterEach, describe, expect, it } from 'vitest'
-import { backoffMs, type SyncLoop, type SyncLoopOptions, type SyncReport, startSyncLoop } from './sync-loop.ts'
+import {
+  backoffMs,
+  type SyncLoop,
+  type SyncLoopOptions,
+  type SyncReport,
+  startSyncLoop,
+} from './sync-loop.ts'
 
 const loops: SyncLoop[] = []
 afterEach(async () => {
@@ -57,9 +63,12 @@ describe('the loop', () => {
 
   it('merges all triggers during a sync into one more', async () => {
     const first = Promise.withResolvers<SyncResult>()
-    const { loop, count } = loopOver((_, number) => (number === 1 ? first.promise : Promise.resolve(unchanged)), {
-      periodMs: 3_600_000,
-    })
+    const { loop, count } = loopOver(
+      (_, number) => (number === 1 ? first.promise : Promise.resolve(unchanged)),
+      {
+        periodMs: 3_600_000,
+      },
+    )
     await expect.poll(count).toBe(1)
     for (let round = 0; round < 100; round++) loop.trigger()
     first.resolve(unchanged)
@@ -102,12 +111,15 @@ describe('the loop', () => {
   })
 
   it('counts failures after a success anew, and by the other limit', async () => {
-    const { loop, reports } = loopOver((_, number) => (number % 2 === 1 ? fails() : Promise.resolve(unchanged)), {
-      initMaxFailures: 2,
-      maxFailures: 2,
-      periodMs: 1,
-      initPeriodMs: 1,
-    })
+    const { loop, reports } = loopOver(
+      (_, number) => (number % 2 === 1 ? fails() : Promise.resolve(unchanged)),
+      {
+        initMaxFailures: 2,
+        maxFailures: 2,
+        periodMs: 1,
+        initPeriodMs: 1,
+      },
+    )
     await expect.poll(() => reports.length).toBeGreaterThan(6)
     expect(reports.filter(({ outcome }) => outcome === 'failed')).toEqual(
       expect.arrayContaining([expect.objectContaining({ failures: 1 })]),
@@ -117,11 +129,14 @@ describe('the loop', () => {
 
   it('a sync that takes too long is ended, and the timeout is said', async () => {
     const { reports } = loopOver(
-      ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('cut')))),
+      ({ signal }) =>
+        new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('cut')))),
       { timeoutMs: 20, initMaxFailures: -1 },
     )
     await expect.poll(() => reports.length).toBeGreaterThan(0)
-    expect(reports[0]).toMatchObject({ error: expect.objectContaining({ message: expect.stringContaining('0.02 s') }) })
+    expect(reports[0]).toMatchObject({
+      error: expect.objectContaining({ message: expect.stringContaining('0.02 s') }),
+    })
   })
 
   it('stopping waits for the sync in hand and begins no other', async () => {
@@ -138,7 +153,8 @@ describe('the loop', () => {
 
   it('disposing ends the sync in hand', async () => {
     const { loop, count } = loopOver(
-      ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('cut')))),
+      ({ signal }) =>
+        new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('cut')))),
     )
     await expect.poll(count).toBe(1)
     await loop[Symbol.asyncDispose]()
