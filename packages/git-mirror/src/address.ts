@@ -12,16 +12,16 @@ const schemes = ['http', 'https', 'ssh', 'git', 'file', 'git+ssh', 'ssh+git']
  * @throws RefusedAddress
  */
 export function checkRepo(repo: string): void {
-  const refuse = (why: string): never => {
-    throw new RefusedAddress(why)
-  }
   if (repo === '') refuse('must not be empty')
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   if (/[\u0000-\u001f\u007f]/.test(repo)) refuse('must not hold control characters or line breaks')
   if (repo.startsWith('-')) refuse('must not begin with a dash: git would take it for an option')
   if (/^[a-z0-9+.-]*::/i.test(repo)) refuse('must not name a transport program such as ext::')
   const [, scheme] = /^([a-z][a-z0-9+.-]*):\/\//i.exec(repo) ?? []
-  if (scheme !== undefined) return checkUrl(repo, scheme.toLowerCase(), refuse)
+  if (scheme !== undefined) {
+    checkUrl(repo, scheme.toLowerCase())
+    return
+  }
   if (/^\.{0,2}\//.test(repo)) return
   const [, user, host] = /^(?:([^@/:]+)@)?(\[[^\]/]+\]|[^:/]+):(?!\/\/)./.exec(repo) ?? []
   if (host === undefined) refuse('must be a URL, user@host:path, or a path that begins with / or ./')
@@ -29,11 +29,14 @@ export function checkRepo(repo: string): void {
     refuse('must not name a host or user that begins with a dash')
 }
 
-function checkUrl(repo: string, scheme: string, refuse: (why: string) => never): void {
+function refuse(why: string): never {
+  throw new RefusedAddress(why)
+}
+
+function checkUrl(repo: string, scheme: string): void {
   if (!schemes.includes(scheme))
     refuse(`must be a URL of http, https, ssh, git or file, and not of ${scheme}`)
-  const parsed = URL.parse(repo)
-  if (parsed === null) return refuse('must be a whole URL')
+  const parsed = URL.parse(repo) ?? refuse('must be a whole URL')
   if (scheme !== 'file' && parsed.hostname === '') refuse('must name a host')
   if (/^(-|%2d)/i.test(parsed.hostname) || /^(-|%2d)/i.test(parsed.username))
     refuse('must not name a host or user that begins with a dash')
@@ -50,9 +53,6 @@ export const isHash = (text: string): boolean => /^([0-9a-f]{40}|[0-9a-f]{64})$/
  * @throws RefusedAddress
  */
 export function checkRef(ref: string): void {
-  const refuse = (why: string): never => {
-    throw new RefusedAddress(why)
-  }
   if (ref === '') refuse('must not be empty')
   if (ref.startsWith('-')) refuse('must not begin with a dash: git would take it for an option')
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
