@@ -20,7 +20,7 @@ export interface HttpEndpointOptions {
   readonly listen: ListenAddress
   readonly limits?: Partial<HttpLimits>
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void | Promise<void>
-  /** Called for what is no request of HTTP, or did not come in time. */
+  /** Called for what is no request of HTTP, or whose head did not come in time. */
   readonly onMalformed?: () => void
   /** Called where a connection could not be accepted or a request not be answered. */
   readonly onError: (error: Error) => void
@@ -62,11 +62,13 @@ export async function startHttpEndpoint(options: HttpEndpointOptions): Promise<H
   server.on('request', (request, response) => {
     responses.set(request.socket, response)
     request.on('error', () => undefined)
+    response.on('error', () => undefined)
     void serve(request, response)
   })
   server.on('clientError', (error, socket) => {
     const status = statusOf(error)
-    if (status !== undefined) onMalformed?.()
+    // Of a request that is being handled, its handler finds that it breaks off.
+    if (status !== undefined && !responses.has(socket)) onMalformed?.()
     if (status === undefined || responses.get(socket)?.headersSent) socket.destroy()
     else
       socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`, () =>

@@ -1,8 +1,8 @@
-/** Ends early when aborted, and then gives what there is. */
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  const { setTimeout } = await import('node:timers/promises')
-  await setTimeout(ms, undefined, { signal }).catch(() => undefined)
-}
+import { setTimeout as delay } from 'node:timers/promises'
+
+/** Ends early when aborted. */
+const pause = (ms: number, signal: AbortSignal): Promise<void> =>
+  delay(ms, undefined, { signal }).catch(() => undefined)
 
 /** Where the processor was, as the `.cpuprofile` of V8. */
 export async function takeCpuProfile(ms: number, signal: AbortSignal): Promise<string> {

@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -248,33 +247,6 @@ describe('at the deadline', () => {
     expect(message).toMatch(/did not end within 0\.1s and was ended/)
   })
 
-  test('it may clean up', async () => {
-    await using world = await startWorld()
-    const { output } = await world.fails(
-      'trap "echo bye; exit 0" TERM; echo on; while :; do sleep 0.01; done',
-      {
-        timeoutMs: 500,
-      },
-    )
-    expect(output).toMatch(/bye$/)
-  })
-
-  test('so is all that it has started, also what does not want to', async () => {
-    await using world = await startWorld()
-    const script =
-      '(trap "" TERM; echo $(exec sh -c "echo \\$PPID") > pid; while :; do sleep 0.01; done) & wait'
-    const fails = world.fails(script, { timeoutMs: 500 })
-    const pid = await contentOf(join(world.directory, 'pid'))
-    expect((await fails).failure).toBe('timeout')
-    await untilGone(pid)
-  })
-
-  test('it is killed where it does not want to end', async () => {
-    await using world = await startWorld()
-    const fails = world.fails('trap "" TERM; while :; do sleep 0.01; done', { timeoutMs: 100 })
-    expect((await fails).failure).toBe('timeout')
-  })
-
   test('a flood does not keep it', async () => {
     await using world = await startWorld()
     const { failure, output } = await world.fails('yes', { timeoutMs: 300 })
@@ -284,13 +256,41 @@ describe('at the deadline', () => {
 })
 
 describe('when aborted', () => {
+  /** Aborts when the script has written its first line to a file, and gives that line. */
+  async function abort(world: World, script: string): Promise<{ line: string; error: ProgramError }> {
+    const controller = new AbortController()
+    const fails = world.fails(script, { signal: controller.signal })
+    const line = await contentOf(join(world.directory, 'file'))
+    controller.abort()
+    return { line, error: await fails }
+  }
+
   test('it is ended with all that it has started', async () => {
     await using world = await startWorld()
-    const controller = new AbortController()
-    const fails = world.fails('sleep 600 & echo $! > pid; wait', { signal: controller.signal })
-    const pid = await contentOf(join(world.directory, 'pid'))
-    controller.abort()
-    expect((await fails).failure).toBe('aborted')
+    const { line: pid, error } = await abort(world, 'sleep 600 & echo $! > file; wait')
+    expect(error.failure).toBe('aborted')
+    await untilGone(pid)
+  })
+
+  test('it may clean up', async () => {
+    await using world = await startWorld()
+    const { error } = await abort(
+      world,
+      'trap "echo bye; exit 0" TERM; echo on > file; while :; do sleep 0.01; done',
+    )
+    expect(error.output).toContain('bye')
+  })
+
+  test('it is killed where it does not want to end', async () => {
+    await using world = await startWorld()
+    const { error } = await abort(world, 'trap "" TERM; echo on > file; while :; do sleep 0.01; done')
+    expect(error.failure).toBe('aborted')
+  })
+
+  test('so is what it has started and does not want to end, once it has ended itself', async () => {
+    await using world = await startWorld()
+    const child = 'trap "" TERM; echo $(exec sh -c "echo \\$PPID") > file; while :; do sleep 0.01; done'
+    const { line: pid } = await abort(world, `(${child}) & wait`)
     await untilGone(pid)
   })
 
@@ -300,12 +300,19 @@ describe('when aborted', () => {
     await expect(readFile(join(world.directory, 'ran'))).rejects.toMatchObject({ code: 'ENOENT' })
   })
 
-  test('afterwards, nothing listens any more', async () => {
+  test('while it is looked for, it is ended as soon as it runs', async () => {
+    await using world = await startWorld()
+    const path = await world.write('hook', '#!/bin/sh\nexec sleep 600\n')
+    const controller = new AbortController()
+    const run = world.start(path, { signal: controller.signal })
+    controller.abort()
+    await expect(run).rejects.toMatchObject({ failure: 'aborted' })
+  })
+
+  test('afterwards, nothing happens', async () => {
     await using world = await startWorld()
     const controller = new AbortController()
     await world.run('true', { signal: controller.signal })
-    const abort = once(controller.signal, 'abort')
     controller.abort()
-    await abort
   })
 })

@@ -104,6 +104,7 @@ class Stop {
     this.#signal = signal
     this.#deadline = setTimeout(() => this.#stop('timeout'), timeoutMs)
     signal.addEventListener('abort', this.#onAbort, { once: true })
+    if (signal.aborted) this.#stop('aborted')
     // At once, as the number of the group may be given to others when nobody is left in it.
     child.once('exit', () => {
       if (this.cause !== undefined) this.#kill('SIGKILL')

@@ -297,7 +297,7 @@ describe('a request that is none', () => {
     )
     await text(socket)
     while (world.reports.length === 0) await delay(1)
-    expect(world.reports[0]?.outcome).toBe('malformed')
+    expect(world.outcomes).toEqual(['malformed none'])
     expect(world.triggered).toEqual([])
   })
 
@@ -338,17 +338,12 @@ describe('while draining', () => {
 
   test('so is one that has begun before, and it is new when it does', async () => {
     await using world = await startWorld()
-    const outgoing = request({
-      host: '127.0.0.1',
-      port: world.port,
-      path: '/sync',
-      method: 'POST',
-      headers: BEARER,
-    })
-    outgoing.write('x')
-    await delay(100)
+    const headers = { ...BEARER, expect: '100-continue' }
+    const outgoing = request({ host: '127.0.0.1', port: world.port, path: '/sync', method: 'POST', headers })
+    outgoing.flushHeaders()
+    await once(outgoing, 'continue')
     world.trigger.drain()
-    outgoing.end('y')
+    outgoing.end('x')
     const [response]: IncomingMessage[] = await once(outgoing, 'response')
     expect(response?.resume().statusCode).toBe(503)
   })
@@ -363,9 +358,12 @@ describe('who is slow', () => {
 
   test('with a body is told so', async () => {
     await using world = await startWorld({ limits: { headMs: 100, requestMs: 200 } })
+    const report = { outcome: 'malformed', form: 'none' }
     expect(await world.raw('POST /sync HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx')).toMatch(
       /^HTTP\/1\.1 408 /,
     )
+    while (world.reports.length === 0) await delay(1)
+    expect(world.reports).toMatchObject([report])
   })
 
   test('and says nothing is closed', async () => {
