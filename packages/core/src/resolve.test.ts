@@ -15,8 +15,8 @@ import {
   url,
   urlOf,
 } from './kinds.ts'
-import { aged } from './older-names-fixture.ts'
 import { type ResolvedParam, resolve } from './resolve.ts'
+import { aged } from './test-support.ts'
 
 const box = defineContainer({
   name: 'test-box',

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { aged } from '../older-names-fixture.ts'
-import { awkward, sample } from '../test-support.ts'
+import { aged, awkward, sample } from '../test-support.ts'
 import { definitionOf } from './definition.ts'
 
 const definition = JSON.parse(definitionOf(sample)) as Record<string, unknown> & {

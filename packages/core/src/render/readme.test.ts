@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { aged } from '../older-names-fixture.ts'
-import { sample } from '../test-support.ts'
+import { aged, sample } from '../test-support.ts'
 import { compose } from './compose.ts'
 import { pod } from './pod.ts'
 import { readme } from './readme.ts'

@@ -2,8 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { defineContainer } from '../container.ts'
 import type { JsonSchema } from '../kinds.ts'
 import { flag } from '../kinds.ts'
-import { aged } from '../older-names-fixture.ts'
-import { sample } from '../test-support.ts'
+import { aged, sample } from '../test-support.ts'
 import { schema } from './schema.ts'
 
 interface Property extends JsonSchema {

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { aged } from '../older-names-fixture.ts'
-import { sample } from '../test-support.ts'
+import { aged, sample } from '../test-support.ts'
 import { commandUsage, manual, standing, usage } from './usage.ts'
 
 const lines = usage(sample).split('\n')
