@@ -1,4 +1,10 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { createServer as createSecureServer } from 'node:https'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { expect, onTestFinished, test } from 'vitest'
 import { askpass } from './askpass.ts'
 import { serve } from './test-support.ts'
@@ -113,4 +119,47 @@ test('a service that is not there is told as such', async () => {
   await expect(askpass(new URL('http://me:hunter2@127.0.0.1:1/hunter2'))).rejects.toThrow(
     new RegExp(`${hidden.source}.*cannot be reached: connect ECONNREFUSED`),
   )
+})
+
+test.each([
+  ['of the system', (file: string) => ({ SSL_CERT_FILE: file }), '{"username":"me","password":"hunter2"}'],
+  [
+    'that are added',
+    (file: string) => ({ NODE_EXTRA_CA_CERTS: file }),
+    '{"username":"me","password":"hunter2"}',
+  ],
+  ['of Node', () => ({}), 'cannot be reached: self-signed certificate'],
+])('over TLS the authorities %s are asked for the certificate', async (_, environment, said) => {
+  const run = promisify(execFile)
+  const directory = await mkdtemp(join(tmpdir(), 'askpass-'))
+  onTestFinished(() => rm(directory, { recursive: true }))
+  const [key, cert] = [join(directory, 'key.pem'), join(directory, 'cert.pem')]
+  const names = ['-subj', '/CN=service', '-addext', 'subjectAltName=IP:127.0.0.1']
+  await run('openssl', [
+    'req',
+    '-x509',
+    '-newkey',
+    'rsa:2048',
+    '-nodes',
+    ...names,
+    '-keyout',
+    key,
+    '-out',
+    cert,
+  ])
+  const server = createSecureServer({ key: await readFile(key), cert: await readFile(cert) }, (_, response) =>
+    response.end('username=me\npassword=hunter2\n'),
+  )
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => void server.close())
+  const address = server.address()
+  const port = typeof address === 'object' ? address?.port : undefined
+  // What Node trusts is settled when it starts.
+  const script = `
+    import { askpass } from ${JSON.stringify(new URL('askpass.ts', import.meta.url).href)}
+    await askpass(new URL('https://127.0.0.1:${port}')).then(
+      (login) => console.log(JSON.stringify(login)), (error) => console.log(error.message))`
+  const env = { PATH: '/usr/bin:/bin', ...environment(cert) }
+  const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script], { env })
+  expect(stdout).toContain(said)
 })

@@ -1,4 +1,5 @@
 import type { ClientRequest } from 'node:http'
+import { systemAuthorities } from './system-authorities.ts'
 
 export interface ExchangeOptions {
   /** http or https; a user and a password in it are sent as basic authentication. */
@@ -29,11 +30,13 @@ export async function exchange({
   limitMs,
   proxies,
 }: ExchangeOptions): Promise<Answer> {
-  const { Agent, request } =
-    url.protocol === 'https:' ? await import('node:https') : await import('node:http')
+  const isSecure = url.protocol === 'https:'
+  const { Agent, request } = isSecure ? await import('node:https') : await import('node:http')
+  const trusted = isSecure ? await systemAuthorities() : {}
   const agent = new Agent({ ...(proxies !== undefined && { proxyEnv: { ...proxies } }) })
   const signal = AbortSignal.timeout(limitMs)
-  const sent = request(url, { method, agent, signal, headers: { 'User-Agent': 'git-sync', ...headers } })
+  const all = { 'User-Agent': 'git-sync', ...headers }
+  const sent = request(url, { method, agent, signal, headers: all, ...trusted })
   try {
     return await answerTo(sent)
   } catch (error) {
