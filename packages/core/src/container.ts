@@ -119,6 +119,8 @@ export interface Context<P extends Params, M extends MetricSpecs, G extends stri
   readonly signal: AbortSignal
   /** Calls `handler` at each such signal to the process, until the drain begins. SIGHUP looks at watched files as well. */
   readonly onSignal: (name: AskableSignal, handler: () => void) => void
+  /** What programs that it starts may inherit: the environment of this process without the variables of the container. */
+  readonly environment: Readonly<Record<string, string>>
   /** Takes a secret that became known while running out of logs, pages and readiness from now on: the last hundred. */
   readonly hide: (secret: string) => void
 }

@@ -623,3 +623,14 @@ describe('disposing', () => {
     expect(given?.aborted).toBe(true)
   })
 })
+
+it('programs that it starts inherit the environment, but none of its own variables', async () => {
+  let seen: Readonly<Record<string, string>> = {}
+  const container = box(async ({ environment }) => {
+    seen = environment
+    return idle
+  })
+  await using _ = await startContainer(container, { TEST_BOX_PASSWORD: 'hunter2', OTHER: 'yes' })
+  expect(seen['OTHER']).toBe('yes')
+  expect(Object.values(seen)).not.toContain('hunter2')
+})

@@ -50,6 +50,8 @@ export interface LaunchOptions {
   readonly onDrain?: () => void
   /** Calls the handler at each such signal to the process. */
   readonly onSignal?: (name: AskableSignal, handler: () => void) => void
+  /** Of this process; what of it belongs to the container is not handed on. */
+  readonly environment?: Readonly<Record<string, string | undefined>>
   /** Where others take out secrets as well; what the container hides is added to it. */
   readonly redaction?: Redaction
 }
@@ -58,7 +60,14 @@ export interface LaunchOptions {
 export async function launch(
   container: Container,
   resolved: Resolved,
-  { write, signal, onDrain, onSignal, redaction = redactionOf(resolved.secrets) }: LaunchOptions,
+  {
+    write,
+    signal,
+    onDrain,
+    onSignal,
+    environment = {},
+    redaction = redactionOf(resolved.secrets),
+  }: LaunchOptions,
 ): Promise<Launched> {
   const { values } = resolved
   const { redact } = redaction
@@ -197,9 +206,24 @@ export async function launch(
         onSignal?.(name, () => {
           if (!stop.signal.aborted) handler()
         }),
+      environment: inheritable(container, environment),
       hide: redaction.hide,
     }
   }
+}
+
+/** Without what is meant for the container alone, its secrets first of all. */
+function inheritable(
+  { prefix, params, retired }: Container,
+  environment: Readonly<Record<string, string | undefined>>,
+): Record<string, string> {
+  const older = [...params.flatMap(({ facts }) => facts.formerly ?? []), ...retired]
+  const own = new Set(older.flatMap(({ variable }) => (variable === undefined ? [] : [variable])))
+  return Object.fromEntries(
+    Object.entries(environment).flatMap(([name, value]) =>
+      value === undefined || name.startsWith(prefix) || own.has(name) ? [] : [[name, value]],
+    ),
+  )
 }
 
 const listenErrors: Readonly<Record<string, string>> = {

@@ -44,10 +44,15 @@ export async function run(container: Container, options: RunOptions = {}): Promi
   if (question >= 0) return answer(container, inputs, question)
   const resolution = resolve(container, inputs)
   if (!resolution.ok) return refuse(container, resolution.problems)
-  return serve(container, resolution.resolved, stop)
+  return serve(container, resolution.resolved, stop, inputs.env)
 }
 
-async function serve(container: Container, resolved: Resolved, stop: AbortController): Promise<never> {
+async function serve(
+  container: Container,
+  resolved: Resolved,
+  stop: AbortController,
+  environment: Inputs['env'],
+): Promise<never> {
   // One that nobody asks for would end the process, or open a port for a debugger; as process 1 it would do nothing.
   for (const name of askableSignals) process.on(name, () => undefined)
   const onSignal = (name: AskableSignal, handler: () => void) => void process.on(name, handler)
@@ -72,6 +77,7 @@ async function serve(container: Container, resolved: Resolved, stop: AbortContro
       signal: stop.signal,
       onDrain,
       onSignal,
+      environment,
       redaction,
     })
     const start = await Promise.race([launching, stopped])

@@ -30,7 +30,8 @@ export async function startContainer(
   const write = (line: string) => void events.push(JSON.parse(line) as Record<string, unknown>)
   const signals = new EventEmitter()
   const onSignal = (name: AskableSignal, handler: () => void) => void signals.on(name, handler)
-  const launched = await launch(container, resolution.resolved, { write, onSignal })
+  const environment = { ...process.env, ...env }
+  const launched = await launch(container, resolution.resolved, { write, onSignal, environment })
   const base = `http://${formatAddress(launched.admin)}`
   return Object.assign(launched, {
     events,
