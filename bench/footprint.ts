@@ -1,10 +1,9 @@
-import { readFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { address } from '@outrider/core'
 import { table } from '@outrider/core/render'
 import { type Addresses, type Fixture, onFreePorts } from '@outrider/core/testing'
 import { buildImages } from '../docker/images.ts'
-import { docker, dockerResult } from '../test/support/docker.ts'
+import { docker, dockerResult, processStatus } from '../test/support/docker.ts'
 import { until } from '../test/support/program.ts'
 import { type ContainerPackage, containerPackages } from '../test/support/workspace.ts'
 import { median } from './report.ts'
@@ -49,8 +48,9 @@ export async function footprint(): Promise<string> {
   )
   return [
     `Idle, in the image, after one unit of work; medians of ${rounds} rounds on ${cpus().length} cores, Node ${process.version}.`,
-    `The shared base is ${(sizes.base / mib).toFixed(1)} MiB; "adds" is what the image has on top of it. Private memory is`,
-    'RssAnon: the rest of the resident memory is the Node binary, which all containers of a machine share. "Ready" is from',
+    `${sizes.bases.map(({ tag, size }) => `${tag} is ${(size / mib).toFixed(1)} MiB`).join(', ')};`,
+    '"adds" is what an image has on top of its base. Private memory is RssAnon: the rest of the resident memory is the Node',
+    'binary, which all containers of a machine share. "Ready" is from',
     "the engine's start of the process until it serves.",
     '',
     table(
@@ -115,9 +115,8 @@ async function measure({ args, work }: Subject): Promise<Footprint> {
     const started = await until('its start', async () => eventOf(await docker('logs', id)))
     await work(started)
     await new Promise((resolve) => setTimeout(resolve, settleMs))
-    const pid = await docker('inspect', '--format', '{{.State.Pid}}', id)
     const begun = await docker('inspect', '--format', '{{.State.StartedAt}}', id)
-    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+    const status = await processStatus(id)
     const kib = (field: string) => Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1])
     return {
       privateBytes: kib('RssAnon') * 1024,

@@ -17,7 +17,7 @@ const MOST_ADDED_BYTES = MIB
 /** Sizes as `docker image inspect` counts them, in bytes, by tag. */
 export interface ImageSizes {
   bases: { tag: string; size: number }[]
-  images: { tag: string; base: string; added: number }[]
+  images: { name: string; tag: string; base: string; added: number }[]
 }
 
 /**
@@ -39,7 +39,7 @@ export async function buildImages(names?: string[], say: Say = console.log): Pro
   for (const { name, base } of containers) {
     const tag = await step(say, `outrider/${name}`, () => buildImage(name, say))
     const added = (await imageSize(tag)) - (await imageSize(baseTag(base)))
-    images.push({ tag, base: baseTag(base), added })
+    images.push({ name, tag, base: baseTag(base), added })
   }
   for (const line of sizeTable({ bases, images })) say(line)
   const tooLarge = tooLargeImages(images)

@@ -81,7 +81,12 @@ describe('licences in an image', () => {
 })
 
 describe('the size of images', () => {
-  const image = (added: number) => ({ tag: 'outrider/topz:0.1.0', base: 'outrider/base:latest', added })
+  const image = (added: number) => ({
+    name: 'topz',
+    tag: 'outrider/topz:0.1.0',
+    base: 'outrider/base:latest',
+    added,
+  })
 
   test('one mebibyte on top of the base is accepted', () => {
     expect(tooLargeImages([image(1_048_576)])).toBeUndefined()
@@ -98,7 +103,10 @@ describe('the size of images', () => {
       { tag: 'outrider/base:latest', size: 2 * 1_048_576 },
       { tag: 'outrider/git:latest', size: 3.5 * 1_048_576 },
     ]
-    const images = [{ tag: 'outrider/git-sync:0.1.0', base: 'outrider/git:latest', added: 99 }, image(1234)]
+    const images = [
+      { name: 'git-sync', tag: 'outrider/git-sync:0.1.0', base: 'outrider/git:latest', added: 99 },
+      image(1234),
+    ]
     expect(sizeTable({ bases, images })).toEqual([
       'outrider/base:latest              2.0 MiB',
       'outrider/topz:0.1.0          +1,234 bytes',

@@ -1,5 +1,4 @@
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,14 +8,14 @@ import { type Addresses, type Fixture, onFreePorts } from '@outrider/core/testin
 import { type StartedTestContainer, Wait } from 'testcontainers'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { line } from '../support/contract.ts'
-import { docker, dockerResult, inspect, logOf, RidingContainer } from '../support/docker.ts'
+import { docker, dockerResult, inspect, logOf, processStatus, RidingContainer } from '../support/docker.ts'
 import { until } from '../support/program.ts'
 import { containerPackages } from '../support/workspace.ts'
 
 for (const { container, makeFixture } of await containerPackages()) {
   const image = `outrider/${container.name}`
   const base = `outrider/${container.base}`
-  const { init, hasShell } = baseImages[container.base]
+  const { hasShell } = baseImages[container.base]
 
   describe(`image ${image}`, () => {
     let fixture: Fixture
@@ -44,20 +43,10 @@ for (const { container, makeFixture } of await containerPackages()) {
       return Object.fromEntries(entries.map(([name, text]) => [name, address.kind.parse(text)]))
     }
 
-    /** Of the container itself, where an init is process 1, too. */
-    async function processStatus(running: StartedTestContainer): Promise<string> {
-      const first = await inspect(running.getId(), '.State.Pid')
-      const pid =
-        init.length === 0
-          ? first
-          : readFileSync(`/proc/${first}/task/${first}/children`, 'utf8').split(' ')[0]
-      return readFileSync(`/proc/${pid}/status`, 'utf8')
-    }
-
     line(16, 'it works as user 65532 with a read-only root, no capability and no new privilege', async () => {
       const running = await start()
       await fixture.work(await addressesOf(running))
-      const status = await processStatus(running)
+      const status = await processStatus(running.getId())
       expect(status).toMatch(/^Uid:\s+65532\s+65532\s+65532\s+65532$/m)
       expect(status).toMatch(/^Gid:\s+65532\s+65532\s+65532\s+65532$/m)
       expect(status).toMatch(/^CapEff:\s+0+$/m)
@@ -150,7 +139,7 @@ for (const { container, makeFixture } of await containerPackages()) {
     it('idle it keeps at most 30 MiB of private memory', async () => {
       const running = await start()
       await fixture.work(await addressesOf(running))
-      const anonymous = /^RssAnon:\s+(\d+) kB$/m.exec(await processStatus(running))?.[1]
+      const anonymous = /^RssAnon:\s+(\d+) kB$/m.exec(await processStatus(running.getId()))?.[1]
       expect(Number(anonymous)).toBeLessThanOrEqual(30 * 1024)
     })
 

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { GenericContainer, type StartedTestContainer, Wait } from 'testcontainers'
 
@@ -23,6 +24,14 @@ export async function dockerResult(
 /** What `docker inspect` says of an image or container, by a Go template that gives JSON. */
 export const inspect = async (id: string, what: string): Promise<unknown> =>
   JSON.parse(await docker('inspect', '--format', `{{json ${what}}}`, id))
+
+/** What the kernel says of the program in a container: `/proc/<pid>/status`; where an init is process 1, of its child. */
+export async function processStatus(id: string): Promise<string> {
+  const first = await inspect(id, '.State.Pid')
+  const isInit = (await readFile(`/proc/${first}/comm`, 'utf8')).trim() === 'tini'
+  const [child] = (await readFile(`/proc/${first}/task/${first}/children`, 'utf8')).split(' ')
+  return readFile(`/proc/${isInit ? child : first}/status`, 'utf8')
+}
 
 /** A container as a pod would run it: read-only root, no capability, no new privileges. */
 export class RidingContainer extends GenericContainer {
