@@ -281,12 +281,21 @@ describe('a request that is none', () => {
     expect(world.outcomes).toEqual(['too-large none'])
   })
 
-  test('whose body is too large is a 413, by what comes, and the answer arrives', async () => {
+  test('whose body is too large is a 413, by what comes', async () => {
     await using world = await startWorld()
-    const body = Buffer.alloc(20 * 1024 * 1024)
+    const body = Buffer.alloc(6 * 1024 * 1024)
     const headers = { ...BEARER, 'Transfer-Encoding': 'chunked' }
     expect((await world.ask('/sync', headers, body)).status).toBe(413)
     expect(world.triggered).toEqual([])
+  })
+
+  test('whose body is too large is answered also for who reads only when all is sent', async () => {
+    await using world = await startWorld()
+    const socket = world.connect()
+    const body = Buffer.alloc(20 * 1024 * 1024)
+    socket.write(`POST /sync HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n`)
+    await new Promise((resolve) => socket.write(body, resolve))
+    expect(await text(socket)).toMatch(/^HTTP\/1\.1 413 /)
   })
 
   test('whose body breaks off is counted, and syncs nothing', async () => {
