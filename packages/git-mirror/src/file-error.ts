@@ -41,6 +41,7 @@ const reasons: Readonly<Record<string, string>> = {
   EXDEV: 'another file system is mounted there; unmount it',
   EMFILE: 'too many files are open in this process; raise its limit (ulimit -n)',
   ENFILE: 'too many files are open in this system',
+  EEXIST: 'something else is there; move it away',
   ENOENT: 'it does not exist',
   ENOTDIR: 'part of the path is not a directory',
   ELOOP: 'it is a symbolic link where none is followed',

@@ -1,7 +1,6 @@
 import { type ChildProcess, execFileSync, type SpawnOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -9,6 +8,7 @@ import { join } from 'node:path'
 export class Scratch implements AsyncDisposable {
   readonly path = mkdtempSync(join(tmpdir(), 'outrider-'))
   readonly #mounts: string[] = []
+  readonly #protected: string[] = []
   readonly #children: ChildProcess[] = []
 
   at(...names: string[]): string {
@@ -25,6 +25,12 @@ export class Scratch implements AsyncDisposable {
     execFileSync('mount', ['-o', `remount,${options}`, path])
   }
 
+  /** Makes a file withstand even root, with all that is in it. */
+  protect(path: string): void {
+    execFileSync('chattr', ['-R', '+i', path])
+    this.#protected.push(path)
+  }
+
   /** Runs a module's text as a process of its own, which talks by `process.send`. */
   node(text: string, options: SpawnOptions = {}, before: readonly string[] = []): Child {
     const [command = '', ...args] = [...before, process.execPath, '--input-type=module', '--eval', text]
@@ -35,9 +41,11 @@ export class Scratch implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const child of this.#children) await new Child(child).kill()
+    for (const path of this.#protected) execFileSync('chattr', ['-R', '-i', path])
     // Lazily, since a test that has failed may hold files open.
     for (const path of this.#mounts.reverse()) execFileSync('umount', ['--lazy', path])
-    await rm(this.path, { recursive: true, force: true })
+    // Paths in it may be longer than Node's own removal can name.
+    execFileSync('rm', ['-rf', this.path])
   }
 }
 

@@ -20,7 +20,7 @@ export interface PublishedLink {
 export async function publishLink(link: string, target: string): Promise<void> {
   const path = resolve(link)
   try {
-    await mkdir(dirname(path), { recursive: true })
+    await makeParent(path)
     const parent = await realpath(dirname(path))
     const text = relative(parent, await realParentOf(target))
     await requireDirectory(target)
@@ -82,6 +82,14 @@ function temporaryStem(name: string): string {
 /** The last part of a path stays as it is: it is the hash, also where it is a link itself. */
 async function realParentOf(path: string): Promise<string> {
   return join(await realpath(dirname(path)), basename(path))
+}
+
+async function makeParent(path: string): Promise<void> {
+  try {
+    await mkdir(dirname(path), { recursive: true })
+  } catch (error) {
+    throw fileError('make', dirname(path), error)
+  }
 }
 
 async function requireDirectory(path: string): Promise<void> {
