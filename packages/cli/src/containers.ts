@@ -3,6 +3,7 @@
 /** Every container by name, loaded when asked for. */
 export const containers = {
   'ambassador-shard': () => import('@outrider/ambassador-shard/container'),
+  'git-sync': () => import('@outrider/git-sync/container'),
   'sidecar-https': () => import('@outrider/sidecar-https/container'),
 } as const
 

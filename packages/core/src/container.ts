@@ -353,7 +353,6 @@ function checkParam(container: string, param: NamedParam): void {
   const { facts } = param
   if (!/^[a-z][A-Za-z0-9]*$/.test(param.name)) fail('must be named in camelCase')
   if (runnerFlags.includes(param.name)) fail(`would never be read: ${param.flag} has a meaning of its own`)
-  if (facts.fileParam !== undefined && !facts.secret) fail('is no secret, so its file is read like any other')
   if (facts.short !== undefined && (facts.secret || !/^[A-Za-gi-z]$/.test(facts.short)))
     fail(`cannot have the short flag "${facts.short}"`)
   if (facts.default !== undefined && facts.secret)

@@ -53,7 +53,7 @@ export interface Facts {
    * once. Throws an Error whose message begins with "must be".
    */
   readonly repeats?: (texts: readonly string[]) => string
-  /** Of a secret: the parameter, a path, to which `<VARIABLE>_FILE` belongs. Its file is the container's to read. */
+  /** The parameter, a path, to which `<VARIABLE>_FILE` belongs. Its file is the container's to read. */
   readonly fileParam?: string
 }
 

@@ -1,6 +1,9 @@
 import type { NamedParam } from './container.ts'
 
-/** An older name of a parameter. It is still taken, with a warning, and wins over the names of today. */
+/**
+ * An older name of a parameter. It is still taken, with a warning, and wins over the names of today; a variable only over
+ * the variable of today, since a flag is meant for this start.
+ */
 export interface Former {
   readonly variable?: string
   /** With its dashes; of a secret it may be that of today, which is refused otherwise. */

@@ -680,9 +680,12 @@ describe('an older name', () => {
     ['a flag', { argv: ['--ref', 'new', '--branch', 'old'] }],
     ['a variable', { env: { AGED_BOX_REF: 'new', OLD_BOX_BRANCH: 'old' } }],
     ['a file', { env: { AGED_BOX_REF_FILE: '/ref', OLD_BOX_BRANCH: 'old' }, files: { '/ref': 'new' } }],
-    ['a flag, where it is a variable', { argv: ['--ref', 'new'], env: { OLD_BOX_BRANCH: 'old' } }],
   ])('wins over the name of today that is %s', (_, given) => {
     expect(old(given).values['ref']).toBe('old')
+  })
+
+  it('that is a variable does not win over the flag of today', () => {
+    expect(old({ argv: ['--ref', 'new'], env: { OLD_BOX_BRANCH: 'old' } }).values['ref']).toBe('new')
   })
 
   it('that is a flag wins over the same as a variable', () => {

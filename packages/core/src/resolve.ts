@@ -145,8 +145,10 @@ function find(
   if (file !== undefined && plain !== undefined) {
     return { problems: [`${variable} and ${variable}_FILE are both set: unset one of them`] }
   }
-  if (older.word !== undefined) return taken(older.word, older.word.at)
-  if (words.flag !== undefined) return taken(words.flag)
+  const olderFlag = older.word?.source === 'flag' ? older.word : undefined
+  // Only one flag stands above another: what is written on the command line is meant for this start.
+  const word = olderFlag ?? words.flag ?? older.word
+  if (word !== undefined) return taken(word, word === words.flag ? undefined : word.at)
   if (plain !== undefined) return { text: plain, source: 'environment' }
   if (file !== undefined) return readValueFile(param, file, readFile)
   const shared = facts.shared === undefined ? undefined : env[facts.shared] || undefined

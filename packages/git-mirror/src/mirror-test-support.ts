@@ -3,7 +3,14 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { createGit, type GitOptions, type ProcessReport } from './git.ts'
 import { makeRepository, type TestRepository } from './git-repository-test-support.ts'
-import { type Mirror, type MirrorEvent, type MirrorOptions, openMirror, type SyncOptions, type SyncResult } from './mirror.ts'
+import {
+  type Mirror,
+  type MirrorEvent,
+  type MirrorOptions,
+  openMirror,
+  type SyncOptions,
+  type SyncResult,
+} from './mirror.ts'
 
 /** A repository, and a root into which mirrors publish it. */
 export class MirrorScene implements AsyncDisposable {

@@ -3,6 +3,7 @@ import type { Access, Credential, SshAccess } from '@outrider/git-mirror'
 import { askpass } from './askpass.ts'
 import { type CredentialSource, readCredentials } from './credential-list.ts'
 import type { GitHubApp } from './github-app.ts'
+import { hostOf } from './repo-credentials.ts'
 
 export interface AccessSettings {
   readonly repo: string
@@ -32,9 +33,10 @@ export interface SshSettings {
 export async function readAccess(settings: AccessSettings): Promise<Access> {
   const { credentials: sources, askpassUrl, onAskpass, app, cookieFile } = settings
   const credentials: Credential[] = await readCredentials(sources)
-  if (askpassUrl !== undefined)
-    credentials.push({ url: settings.repo, ...(await asked(askpassUrl, onAskpass)) })
-  if (app !== undefined) credentials.push({ url: settings.repo, ...(await app.login()) })
+  // For the host, where the repositories of submodules are too, as the peer has it.
+  const url = hostOf(settings.repo) ?? settings.repo
+  if (askpassUrl !== undefined) credentials.push({ url, ...(await asked(askpassUrl, onAskpass)) })
+  if (app !== undefined) credentials.push({ url, ...(await app.login()) })
   for (const { password } of credentials) if (password !== '') settings.onSecret(password)
   return {
     credentials,

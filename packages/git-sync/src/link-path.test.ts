@@ -15,26 +15,19 @@ describe('a link', () => {
     ['/git', 'sub/.git', '/git/sub/.git'],
     ['/git', '.gitignore', '/git/.gitignore'],
     ['/git', '..app', '/git/..app'],
+    // Only by an absolute path, as in the peer.
+    ['/git', '/srv/app', '/srv/app'],
+    ['/git', '/gitapp', '/gitapp'],
   ])('from %s, %s is %s', (root, link, path) => {
     expect(resolveLink(root, link)).toBe(path)
   })
 
-  test.each([
-    '',
-    '.',
-    './',
-    '..',
-    '../app',
-    '/',
-    '/app',
-    '/gitapp',
-    '/git',
-    'sub/..',
-    'sub/../../app',
-    '/git/../git',
-  ])('stays below the root: %j is refused', (link) => {
-    expect(() => resolveLink('/git', link)).toThrow('must be a path below the root, /git')
-  })
+  test.each(['', '.', './', '..', '../app', '/', '/git', 'sub/..', 'sub/../../app', '/git/../git'])(
+    'stays below the root: %j is refused',
+    (link) => {
+      expect(() => resolveLink('/git', link)).toThrow('must be a path below the root, /git')
+    },
+  )
 
   test.each(['/', '.', '..'])('is not the root where that is /: %s is refused', (link) => {
     expect(() => resolveLink('/', link)).toThrow('must be a path below the root, /')
@@ -61,6 +54,7 @@ describe('a link', () => {
     const link = fc.string({ unit: fc.constantFrom('a', '.', '..', '/', '.git', 'git', ' '), maxLength: 8 })
     fc.assert(
       fc.property(fc.constantFrom('/', '/git', '/git/sub/'), link, (root, link) => {
+        if (link.startsWith('/')) return
         let path: string
         try {
           path = resolveLink(root, link)

@@ -1,11 +1,11 @@
-import { resolve, sep } from 'node:path'
+import { isAbsolute, resolve, sep } from 'node:path'
 
 /** What of the root is the mirror's own. */
 const own = ['.git', '.worktrees', '.repositories']
 
 /**
- * The absolute path of a link that is given absolutely or from the root. It stays below the root, so that its target can
- * be relative and be right at whichever path the volume is mounted.
+ * The absolute path of a link that is given absolutely or from the root. Only an absolute one may lie elsewhere: its
+ * target is right only as long as the root is mounted at the same path.
  * @param root an absolute path
  * @throws Error that begins with "must be"
  */
@@ -15,8 +15,10 @@ export function resolveLink(root: string, link: string): string {
   const base = resolve(root)
   const path = resolve(base, link)
   const start = base.endsWith(sep) ? base : base + sep
-  if (link === '' || path === base || !path.startsWith(start))
+  const isBelow = path.startsWith(start)
+  if (link === '' || path === base || base.startsWith(path + sep) || !(isBelow || isAbsolute(link)))
     throw new Error(`must be a path below the root, ${root}`)
+  if (!isBelow) return path
   const [first = ''] = path.slice(start.length).split(sep)
   if (own.includes(first))
     throw new Error(`must be another path than ${first} in the root, which is the mirror's own`)

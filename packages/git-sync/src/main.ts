@@ -1,0 +1,4 @@
+import { run } from '@outrider/core'
+import container from './container.ts'
+
+await run(container)
