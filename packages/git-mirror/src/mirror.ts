@@ -343,8 +343,10 @@ class RefMirror implements Mirror {
       signal,
       ...(credential !== undefined && { credential }),
     })
-    const refs = cheap ?? (await listRemote(git, repo, ref, { access, signal, directory: this.#directory }))
-    const found = chosenRef(ref, refs)
+    // Git has the last word on what is not there.
+    const found =
+      chosenRef(ref, cheap ?? []) ??
+      chosenRef(ref, await listRemote(git, repo, ref, { access, signal, directory: this.#directory }))
     if (found === undefined)
       throw new GitError(
         'ls-remote',
