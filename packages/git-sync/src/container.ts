@@ -237,7 +237,6 @@ const params = {
   ),
   triggerBind: address('Where POST /sync is taken from forges and programs; needs a secret.', {
     optional,
-    example: ':8089',
   }),
   triggerSecret: secret(
     'The secret of webhooks, by which GitHub, GitLab, Gitea and Forgejo sign them, or the bearer token; several in lines, so that it can be changed.',
@@ -611,9 +610,10 @@ export default defineContainer({
       refused: flag === '--change-permissions',
     })),
   checks,
-  needs: ({ sshKeyFile, repo, cookieFile: hasCookies }) => ({
+  needs: ({ sshKeyFile, repo, cookieFile: hasCookies, syncTimeout }) => ({
     memory: 512,
-    readyWithin: 120,
+    // The first sync may take all of its time.
+    readyWithin: Math.max(60, Math.ceil(syncTimeout / 1000)),
     unread: isSsh(repo) || hasCookies || sshKeyFile !== '/etc/git-secret/ssh' ? [] : ['/etc/git-secret'],
   }),
   async start(context) {
