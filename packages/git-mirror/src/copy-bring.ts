@@ -1,5 +1,5 @@
 import { constants, type Stats } from 'node:fs'
-import { type FileHandle, mkdir, open, readlink, symlink, unlink } from 'node:fs/promises'
+import { copyFile, type FileHandle, mkdir, open, readlink, rm, symlink, unlink } from 'node:fs/promises'
 import { publishedEntries } from './copy-entries.ts'
 import { type CopyWorkshop, statsOf } from './copy-workshop.ts'
 import { errnoOf, FileError, fileError, printable } from './file-error.ts'
@@ -61,7 +61,7 @@ async function bringLink(
   const text = await readlink(from.at(name), 'buffer')
   const there = await statsOf(to, name)
   if (there?.isSymbolicLink() && text.equals(await readlink(to.at(name), 'buffer'))) return
-  await workshop.replace(to, name, async (path) => {
+  await workshop.replace(to, name, there, async (path) => {
     try {
       await symlink(text, path)
     } catch (error) {
@@ -92,7 +92,7 @@ async function bringFile(
   const isAlike =
     there?.isFile() === true && there.size === stats.size && (!workshop.keepsModes || hasModeOf(stats, there))
   if (isAlike && (await hasContentOf(source, stats.size, to.at(name)))) return
-  await workshop.replace(to, name, (path) => writeCopy(source, stats, path))
+  await workshop.replace(to, name, there, (path) => makeCopy(source, stats, path))
 }
 
 /** As git has it: program or not. The other bits belong to who mounts the volume. */
@@ -123,6 +123,17 @@ async function fill(file: FileHandle, buffer: Buffer, position: number): Promise
     length += bytesRead
   }
   return buffer.subarray(0, length)
+}
+
+async function makeCopy(source: FileHandle, stats: Stats, path: Buffer): Promise<void> {
+  try {
+    // One step for five, and shares the blocks of the volume where that can.
+    await copyFile(`/proc/self/fd/${source.fd}`, path, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
+  } catch {
+    // Also fails where a volume or system has not what it takes. If anything else is wrong, it shows here.
+    await rm(path, { force: true })
+    await writeCopy(source, stats, path)
+  }
 }
 
 async function writeCopy(source: FileHandle, { size, mode: whole }: Stats, path: Buffer): Promise<void> {

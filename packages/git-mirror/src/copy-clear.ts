@@ -1,7 +1,6 @@
 import type { Dirent } from 'node:fs'
-import { rename } from 'node:fs/promises'
 import { publishedEntries } from './copy-entries.ts'
-import { statsOf } from './copy-workshop.ts'
+import { type CopyWorkshop, statsOf } from './copy-workshop.ts'
 import { FileError, fileError, printable } from './file-error.ts'
 import { forEachBounded } from './for-each-bounded.ts'
 import type { OpenDirectory } from './open-directory.ts'
@@ -9,35 +8,39 @@ import { type Remnant, removeEntry } from './remove-tree.ts'
 
 const concurrency = 4
 
-/**
- * Removes from a directory what a tree has not, and makes sure that it has all that the tree has.
- * @param workshop an entry that stays
- */
+/** Removes from a directory what a tree has not, and makes sure that it has all that the tree has. */
 export async function clearTree(
   from: OpenDirectory,
   to: OpenDirectory,
-  workshop: string,
+  workshop: CopyWorkshop,
   signal: AbortSignal,
 ): Promise<void> {
   const remnants: Remnant[] = []
-  await clear(from, to, [workshop, 'lost+found'], remnants, signal)
+  await clear(from, to, [workshop.name, 'lost+found'], { workshop, remnants, signal })
   // Told at the end, so that all that can go has gone.
   const [first] = remnants
   if (first !== undefined)
     throw fileError('remove', first.path, Object.assign(new Error(), { code: first.code }))
 }
 
+interface Clearing {
+  readonly workshop: CopyWorkshop
+  /** What has withstood and must not. */
+  readonly remnants: Remnant[]
+  readonly signal: AbortSignal
+}
+
 async function clear(
   from: OpenDirectory,
   to: OpenDirectory,
   kept: readonly string[],
-  remnants: Remnant[],
-  signal: AbortSignal,
+  clearing: Clearing,
 ): Promise<void> {
+  const { workshop, remnants, signal } = clearing
   const wanted = byName(await publishedEntries(from))
   const there = byName(await to.entries())
   const gone = new Map([...there].filter(([key]) => !wanted.has(key) && !kept.includes(key)))
-  for (const [key, { name }] of wanted) if (!there.has(key)) await respell(to, name, gone)
+  for (const [key, { name }] of wanted) if (!there.has(key)) await respell(to, name, gone, workshop)
   const remove = async ({ name }: Dirent<Buffer>) => {
     signal.throwIfAborted()
     const left = await removeEntry(to, name)
@@ -50,7 +53,7 @@ async function clear(
     remove,
   )
   for (const entry of wanted.values()) {
-    if (entry.isDirectory()) await clearChild(from, to, entry.name, remnants, signal)
+    if (entry.isDirectory()) await clearChild(from, to, entry.name, clearing)
   }
   for (const entry of entries) if (entry.isDirectory()) await remove(entry)
 }
@@ -59,14 +62,13 @@ async function clearChild(
   from: OpenDirectory,
   to: OpenDirectory,
   name: Buffer,
-  remnants: Remnant[],
-  signal: AbortSignal,
+  clearing: Clearing,
 ): Promise<void> {
-  signal.throwIfAborted()
+  clearing.signal.throwIfAborted()
   try {
     await using inside = await from.child(name)
     await using place = await to.childToChange(name)
-    await clear(inside, place, [], remnants, signal)
+    await clear(inside, place, [], clearing)
   } catch (error) {
     throw fileError('copy to', to.named(name), error)
   }
@@ -80,7 +82,12 @@ const byName = (entries: readonly Dirent<Buffer>[]): Map<string, Dirent<Buffer>>
  * A volume that does not tell upper from lower case finds `readme` where the old commit had `README`, and lists the old
  * name: it must not be removed as a file that is gone.
  */
-async function respell(to: OpenDirectory, name: Buffer, gone: Map<string, Dirent<Buffer>>): Promise<void> {
+async function respell(
+  to: OpenDirectory,
+  name: Buffer,
+  gone: Map<string, Dirent<Buffer>>,
+  workshop: CopyWorkshop,
+): Promise<void> {
   const wanted = await statsOf(to, name)
   const path = printable(to.named(name))
   if (wanted === undefined)
@@ -89,7 +96,7 @@ async function respell(to: OpenDirectory, name: Buffer, gone: Map<string, Dirent
     const stats = await statsOf(to, other.name)
     if (stats?.ino !== wanted.ino || stats.dev !== wanted.dev) continue
     gone.delete(key)
-    return await rename(to.at(other.name), to.at(name))
+    return await workshop.respell(to, other.name, name)
   }
   throw new FileError(
     `cannot copy to ${path}: this volume takes its name for the same as another in the commit; rename one of them`,

@@ -15,7 +15,7 @@ import {
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { publishCopy, readCopyState } from './copy-tree.ts'
-import { moduleAt, refusing, Scratch } from './file-system-test-support.ts'
+import { type Child, moduleAt, refusing, Scratch } from './file-system-test-support.ts'
 
 let scratch: Scratch
 let target: string
@@ -243,21 +243,26 @@ it('a link that stands in the directory is replaced and never followed, on the w
   expect(things(scratch.at('precious'))).toEqual(before)
 })
 
-/** Swaps directories for links to another directory, over and over, as another process. */
-async function swapper(paths: readonly string[], link: string) {
+/** Swaps directories for links to another directory and back, over and over, as another process. */
+async function swapper(paths: readonly string[], link: string): Promise<Child> {
   const child = scratch.node(`
     import { renameSync, rmSync, symlinkSync } from 'node:fs'
+    const away = ${JSON.stringify(scratch.at('away'))}
+    const pause = (most) => {
+      for (const end = performance.now() + Math.random() * most; performance.now() < end; );
+    }
     process.send('ready')
     for (;;) {
       for (const path of ${JSON.stringify(paths)}) {
         try {
-          renameSync(path, path + '.away')
+          renameSync(path, away)
           symlinkSync(${JSON.stringify(link)}, path)
-        } catch {}
-        try {
+          pause(2)
           rmSync(path, { force: true })
-          renameSync(path + '.away', path)
+          renameSync(away, path)
         } catch {}
+        rmSync(away, { recursive: true, force: true })
+        pause(2)
       }
     }`)
   expect(await child.said()).toBe('ready')
@@ -456,6 +461,45 @@ it('a volume without symbolic links is told apart, with what to do', async () =>
     `cannot copy to ${join(target, 'a', 'b')}: this volume knows no symbolic links (EPERM), and the commit has one there; ` +
       'take it out of the repository, or use a volume that has them',
   )
+})
+
+it('a volume without links, modes and cases is no obstacle, and keeps what is the same', async () => {
+  mkdirSync(target)
+  await scratch.mountFlat(target)
+  await copy(
+    tree('1', { README: 'read', run: { program: 'run' }, 'Docs/a': 'a', 'docs.txt': 'b', gone: 'gone' }),
+  )
+  const next = tree('2', {
+    readme: 'read',
+    run: { program: 'run' },
+    'docs/a': 'a',
+    'docs.txt': 'B',
+    Gone: 'new',
+  })
+  await copy(next)
+  const found = (name: string) => readFileSync(join(target, name), 'utf8')
+  expect(readdirSync(target).toSorted()).toEqual(['Gone', 'docs', 'docs.txt', 'readme', 'run'])
+  expect([found('readme'), found('run'), found('docs/a'), found('docs.txt'), found('Gone')]).toEqual([
+    'read',
+    'run',
+    'a',
+    'B',
+    'new',
+  ])
+  const inodes = () => readdirSync(target).map((name) => statSync(join(target, name)).ino)
+  const before = inodes()
+  await copy(next)
+  expect(inodes()).toEqual(before)
+  await expect(copy(tree('3', { a: { link: 'b' } }))).rejects.toThrow(/this volume knows no symbolic links/)
+})
+
+it('names that a volume takes for the same are told', async () => {
+  mkdirSync(target)
+  await scratch.mountFlat(target)
+  await expect(copy(tree('1', { README: 'one', readme: 'two' }))).rejects.toThrow(
+    /\/(README|readme): this volume takes its name for the same as another in the commit; rename one of them$/,
+  )
+  expect(await readCopyState(state)).toEqual({ hash: '1', isComplete: false })
 })
 
 it('a full volume keeps whole files, the old and the new, and says so', async () => {

@@ -38,7 +38,7 @@ export async function publishCopy({ tree, target, state, hash, signal }: CopyOpt
   {
     await using workshop = await CopyWorkshop.open(from, to)
     await bringTree(from, to, workshop, signal)
-    await clearTree(from, to, workshop.name, signal)
+    await clearTree(from, to, workshop, signal)
   }
   await writeCopyState(state, { hash, isComplete: true })
 }

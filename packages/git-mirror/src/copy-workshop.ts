@@ -41,11 +41,15 @@ export class CopyWorkshop implements AsyncDisposable {
     }
   }
 
-  /** Calls `make` with a new path, and puts what it makes there into the place of whatever is at the other. */
-  async replace(target: OpenDirectory, name: Buffer, make: (path: Buffer) => Promise<void>): Promise<void> {
+  /** Calls `make` with a new path, and puts what it makes there into the place of what is `there`. */
+  async replace(
+    target: OpenDirectory,
+    name: Buffer,
+    there: Stats | undefined,
+    make: (path: Buffer) => Promise<void>,
+  ): Promise<void> {
     const made = this.#directory.at(String(++this.#made))
     await make(made)
-    const there = await statsOf(target, name)
     if (there?.isDirectory() !== true) return await rename(made, target.at(name))
     // Moving a directory changes its `..`, which needs the right to write it.
     await (await target.childToChange(name))[Symbol.asyncDispose]()
@@ -53,6 +57,13 @@ export class CopyWorkshop implements AsyncDisposable {
     await rename(target.at(name), this.#directory.at(aside))
     await rename(made, target.at(name))
     await removeEntry(this.#directory, Buffer.from(aside))
+  }
+
+  /** By way of the workshop, since one step between two names of the same file is none. */
+  async respell(directory: OpenDirectory, from: Buffer, to: Buffer): Promise<void> {
+    const aside = this.#directory.at(String(++this.#made))
+    await rename(directory.at(from), aside)
+    await rename(aside, directory.at(to))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -12,6 +12,7 @@ import {
 } from 'node:fs'
 import { connect } from 'node:net'
 import { hostname } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { DirectoryLockedError, lockDirectory } from './directory-lock.ts'
 import { type Child, moduleAt, refusing, Scratch } from './file-system-test-support.ts'
@@ -333,6 +334,18 @@ it('without sockets too, exactly one of many wins', async () => {
   const outcomes = await Promise.all(children.map(tries))
   expect(outcomes.toSorted()).toEqual([...Array.from({ length: 11 }, () => 'locked'), 'won'])
 }, 60_000)
+
+it('a volume without sockets and modes is locked', async () => {
+  const volume = scratch.at('volume')
+  mkdirSync(volume)
+  await scratch.mountFlat(volume)
+  for (let turn = 0; turn < 2; turn += 1) {
+    await using _lock = await lockDirectory(volume)
+    expect(readdirSync(join(volume, '.outrider.lock'))).toHaveLength(1)
+    await expect(lockDirectory(volume)).rejects.toThrow(DirectoryLockedError)
+  }
+  expect(readdirSync(volume)).toEqual([])
+})
 
 it('a volume without room for a record is locked nevertheless, so that its owner can make room', async () => {
   const volume = scratch.at('volume')

@@ -1,6 +1,12 @@
-import { type ChildProcess, execFileSync, type SpawnOptions, spawn } from 'node:child_process'
+import {
+  type ChildProcess,
+  execFileSync,
+  type SpawnOptions,
+  type StdioOptions,
+  spawn,
+} from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -23,6 +29,21 @@ export class Scratch implements AsyncDisposable {
 
   remount(path: string, options: string): void {
     execFileSync('mount', ['-o', `remount,${options}`, path])
+  }
+
+  /** Mounts a volume that knows no symbolic links, sockets, modes, nor upper from lower case. */
+  async mountFlat(path: string): Promise<void> {
+    const device = openSync('/dev/fuse', 'r+')
+    const stdio: StdioOptions = ['ignore', 'inherit', 'inherit', device]
+    const text = `import { serveFlatVolume } from ${moduleAt('./flat-volume-test-support.ts')}; serveFlatVolume(3)`
+    const server = spawn(process.execPath, ['--input-type=module', '--eval', text], { stdio })
+    this.#children.push(server)
+    const options = 'fd=3,rootmode=40000,user_id=0,group_id=0'
+    const mount = spawn('mount', ['-i', '-t', 'fuse', '-o', options, 'flat', path], { stdio })
+    closeSync(device)
+    const [code] = await once(mount, 'close')
+    if (code !== 0) throw new Error(`mount ended with ${code}`)
+    this.#mounts.push(path)
   }
 
   /** Makes a file withstand even root, with all that is in it. */

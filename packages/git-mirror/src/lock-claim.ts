@@ -48,8 +48,8 @@ export class Claim {
       server = await listenIn(home, socketName(id))
       const claim = new Claim(path, id, home, place, server)
       await claim.#beatIn(await open(claim.#recordPath, 'wx'))
-      await chmod(claim.#recordPath, 0o644)
-      await home.chmod(mode)
+      // Some volumes know no modes.
+      await Promise.allSettled([chmod(claim.#recordPath, 0o644), home.chmod(mode)])
       return claim
     } catch (error) {
       server?.close()

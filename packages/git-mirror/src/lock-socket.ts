@@ -22,7 +22,7 @@ export async function listenIn(directory: OpenDirectory, name: string): Promise<
     server.listen({ path, exclusive: true, backlog: 16 })
     await listening
     // Others may run as another user.
-    await chmod(path, 0o666)
+    await chmod(path, 0o666).catch(() => undefined)
     isReached = (await answersAt(directory, name)) === 'yes'
     if (isReached) return server.unref()
     await lstat(path)
