@@ -1,4 +1,4 @@
-import { access as accessible } from 'node:fs/promises'
+import { access, constants } from 'node:fs/promises'
 import type { Access, Credential, SshAccess } from '@outrider/git-mirror'
 import { askpass } from './askpass.ts'
 import { type CredentialSource, readCredentials } from './credential-list.ts'
@@ -20,7 +20,7 @@ export interface AccessSettings {
 }
 
 export interface SshSettings {
-  /** Those that are not there are left out where `isDefault`. */
+  /** Where `isDefault`, those that are not there are left out; for HTTP also those that cannot be read. */
   readonly keyFiles: readonly string[]
   readonly isDefault: boolean
   readonly knownHosts: boolean
@@ -40,7 +40,7 @@ export async function readAccess(settings: AccessSettings): Promise<Access> {
   for (const { password } of credentials) if (password !== '') settings.onSecret(password)
   return {
     credentials,
-    ssh: await sshAccess(settings.ssh),
+    ssh: await sshAccess(settings.ssh, hostOf(settings.repo) === undefined),
     ...(cookieFile !== undefined && { cookieFile }),
   }
 }
@@ -59,29 +59,33 @@ async function asked(
   }
 }
 
-async function sshAccess({
-  keyFiles,
-  isDefault,
-  knownHosts,
-  knownHostsFile,
-  command,
-}: SshSettings): Promise<SshAccess> {
-  const there = await Promise.all(keyFiles.map(async (file) => ({ file, isThere: await isReadable(file) })))
-  const missing = there.filter(({ isThere }) => !isThere).map(({ file }) => file)
-  if (missing.length > 0 && !isDefault)
+async function sshAccess(
+  { keyFiles, isDefault, knownHosts, knownHostsFile, command }: SshSettings,
+  isNeeded: boolean,
+): Promise<SshAccess> {
+  const looks = await Promise.all(keyFiles.map(async (file) => ({ file, fault: await faultOf(file) })))
+  const bad = looks.find(({ fault }) => {
+    const isMissing = fault === 'ENOENT' || fault === 'ENOTDIR'
+    return fault !== undefined && !(isDefault && (isMissing || !isNeeded))
+  })
+  if (bad !== undefined)
     throw new Error(
-      `the SSH key ${missing.join(', ')} cannot be read: mount it there, readable for this user`,
+      `the SSH key ${bad.file} cannot be read (${bad.fault}): mount it there, readable for this user (fsGroup in Kubernetes)`,
     )
   return {
-    keyFiles: there.filter(({ isThere }) => isThere).map(({ file }) => file),
+    keyFiles: looks.filter(({ fault }) => fault === undefined).map(({ file }) => file),
     strict: knownHosts,
     knownHostsFile: knownHosts ? knownHostsFile : '/dev/null',
     ...(command !== undefined && { command }),
   }
 }
 
-const isReadable = (file: string): Promise<boolean> =>
-  accessible(file).then(
-    () => true,
-    () => false,
-  )
+/** The system's name of what is wrong with reading a file; undefined where nothing is. */
+async function faultOf(file: string): Promise<string | undefined> {
+  try {
+    await access(file, constants.R_OK)
+    return undefined
+  } catch (error) {
+    return error instanceof Error && 'code' in error ? String(error.code) : String(error)
+  }
+}
