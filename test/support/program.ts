@@ -8,19 +8,15 @@ import type { Addresses } from '@outrider/core/testing'
 
 export type LogEvent = Readonly<Record<string, unknown>>
 
-/** A container's program as a process of its own, as its image runs it. */
-export class Program implements AsyncDisposable {
+/** A process whose output is the log of a container. */
+export class Logging implements AsyncDisposable {
   readonly #child: ChildProcessByStdio<null, Readable, Readable>
   readonly #exit: Promise<number | NodeJS.Signals>
   stdout = ''
   stderr = ''
 
-  constructor(main: string, env: Readonly<Record<string, string>>, args: readonly string[] = []) {
-    const { PATH = '' } = process.env
-    this.#child = spawn(process.execPath, [main, ...args], {
-      env: { PATH, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
+  constructor(command: string, args: readonly string[], env: NodeJS.ProcessEnv) {
+    this.#child = spawn(command, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
     this.#child.stdout.setEncoding('utf8').on('data', (text: string) => (this.stdout += text))
     this.#child.stderr.setEncoding('utf8').on('data', (text: string) => (this.stderr += text))
     this.#exit = once(this.#child, 'close').then(([code, signal]: unknown[]) =>
@@ -91,6 +87,14 @@ export class Program implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#child.kill('SIGKILL')
     await this.#exit
+  }
+}
+
+/** A container's program as a process of its own, as its image runs it. */
+export class Program extends Logging {
+  constructor(main: string, env: Readonly<Record<string, string>>, args: readonly string[] = []) {
+    const { PATH = '' } = process.env
+    super(process.execPath, [main, ...args], { PATH, ...env })
   }
 }
 
