@@ -31,7 +31,7 @@ const contender = (directory: string): string => `
   import { lockDirectory } from ${moduleAt('./directory-lock.ts')}
   process.on('message', async () => {
     try {
-      globalThis.lock = await lockDirectory(${JSON.stringify(directory)})
+      globalThis.lock = await lockDirectory(${JSON.stringify(directory)}, { onLost: () => process.send('lost') })
       process.send('won')
     } catch (error) {
       process.send(error.name === 'DirectoryLockedError' ? 'locked' : error.stack)
@@ -256,6 +256,25 @@ it('an owner whose lock another has taken learns of it, and takes nothing away f
   await paused[Symbol.asyncDispose]()
   await expect(lockDirectory(scratch.path)).rejects.toThrow(DirectoryLockedError)
   expect(readdirSync(scratch.at('.outrider.lock'))).toHaveLength(2)
+})
+
+it('an owner that was stopped for so long that another has taken over learns of it when it goes on', async () => {
+  const stopped = await owner({}, refusing('bind'))
+  stopped.process.kill('SIGSTOP')
+  const then = new Date(Date.now() - 31_000)
+  utimesSync(recordPath(), then, then)
+  await using _lock = await lockDirectory(scratch.path)
+  stopped.process.kill('SIGCONT')
+  expect(await stopped.said()).toBe('lost')
+  await expect(lockDirectory(scratch.path)).rejects.toThrow(`process ${process.pid} on`)
+})
+
+it('an owner whose record may not be read is respected all the same', async () => {
+  chmodSync(scratch.path, 0o777)
+  await foreignLock(new Date())
+  chmodSync(recordPath(), 0o000)
+  const [other] = await contenders(1, { uid: 65_534, gid: 65_534 })
+  expect(other === undefined ? undefined : await tries(other)).toBe('locked')
 })
 
 it('an owner that cannot give a sign of life for long gives up', async () => {

@@ -7,6 +7,7 @@ import { recordName, socketName } from './lock-occupant.ts'
 import { ownRecord, placeOf, recordText } from './lock-record.ts'
 import { answersAt, listenIn } from './lock-socket.ts'
 import { OpenDirectory } from './open-directory.ts'
+import { removeTree } from './remove-tree.ts'
 import { uniqueSuffix } from './unique-suffix.ts'
 
 /** One process's wish to own a directory: a directory with its socket and its record, made aside and then moved in. */
@@ -54,7 +55,7 @@ export class Claim {
     } catch (error) {
       server?.close()
       await home?.[Symbol.asyncDispose]()
-      await rmdir(path).catch(() => undefined)
+      await removeTree(path)
       throw error
     }
   }

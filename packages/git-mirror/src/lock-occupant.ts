@@ -1,4 +1,4 @@
-import { constants } from 'node:fs'
+import { constants, type Stats } from 'node:fs'
 import { lstat, open, rmdir, unlink } from 'node:fs/promises'
 import { errnoOf, FileError, printable } from './file-error.ts'
 import { type LockHolder, type LockRecord, parseRecord } from './lock-record.ts'
@@ -69,20 +69,19 @@ async function readRecord(
   home: OpenDirectory,
   name: string,
 ): Promise<{ readonly record: LockRecord | undefined; readonly beat: number | undefined }> {
-  const stats = await lstat(home.at(name)).catch(() => undefined)
-  if (stats?.isFile() !== true) return { record: undefined, beat: undefined }
-  const isOurs = stats.size <= 4_096
-  return { record: isOurs ? parseRecord(await textOf(home.at(name))) : undefined, beat: stats.mtimeMs }
-}
-
-async function textOf(path: Buffer): Promise<string> {
   const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
+  let stats: Stats | undefined
+  let text = ''
   try {
-    await using file = await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
-    return await file.readFile('utf8')
+    // Opened before its time is looked at: NFS then asks the server, and does not take what it remembers.
+    await using file = await open(home.at(name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+    stats = await file.stat()
+    if (stats.isFile() && stats.size <= 4_096) text = await file.readFile('utf8')
   } catch {
-    return ''
+    // One that we may not read is a sign of life nevertheless.
+    stats ??= await lstat(home.at(name)).catch(() => undefined)
   }
+  return { record: parseRecord(text), beat: stats?.isFile() ? stats.mtimeMs : undefined }
 }
 
 const cannotRemove = (path: string, code: string): FileError =>
