@@ -600,15 +600,19 @@ export default defineContainer({
       help: 'Each repository with its ref, published commit, state and last success.',
     },
   },
-  retired: peerOptions
-    .filter(({ flag }) => flag === '--ssh' || flag === '--change-permissions')
-    .map(({ flag = '', variable, note }) => ({
-      flag,
-      ...(variable !== undefined && { variable }),
-      takesValue: flag === '--change-permissions',
-      why: note,
-      refused: flag === '--change-permissions',
-    })),
+  retired: [
+    ...peerOptions
+      .filter(({ flag }) => flag === '--ssh' || flag === '--change-permissions')
+      .map(({ flag = '', variable, note }) => ({
+        flag,
+        ...(variable !== undefined && { variable }),
+        takesValue: flag === '--change-permissions',
+        why: note,
+        refused: flag === '--change-permissions',
+      })),
+    // The chart of Airflow sets it.
+    { variable: 'GITSYNC_SSH', takesValue: false, why: 'has never done anything', refused: false },
+  ],
   checks,
   needs: ({ sshKeyFile, repo, cookieFile: hasCookies, syncTimeout }) => ({
     memory: 512,
