@@ -3,6 +3,7 @@ import { request } from 'node:https'
 import { afterEach, beforeAll, describe, expect } from 'vitest'
 import { type Document, parseAllDocuments } from 'yaml'
 import { line } from '../support/contract.ts'
+import { gitWeb } from '../support/git-web-story.ts'
 import { until } from '../support/program.ts'
 import { shardedRedis } from '../support/sharded-redis-story.ts'
 import { run, type Story } from '../support/story.ts'
@@ -45,6 +46,7 @@ const stories: Readonly<Record<string, Story>> = {
     },
   },
   'sharded-redis': shardedRedis,
+  'git-web': gitWeb,
 }
 
 line(20, 'every example has a story here, and every container an example', async () => {
@@ -55,10 +57,11 @@ line(20, 'every example has a story here, and every container an example', async
 })
 
 for (const name of Object.keys(stories)) {
-  line(20, `the application of ${name} is the same by compose and as a pod`, () => {
+  line(20, `what ${name} serves, or serves by, is the same by compose and as a pod`, () => {
     const [configMap] = parseAllDocuments(readFileSync(inRoot('examples', name, 'pod.yaml'), 'utf8'))
     const { data } = (configMap as Document).toJS() as { data: Record<string, string> }
-    expect(data['app.js']).toBe(readFileSync(inRoot('examples', name, 'app.js'), 'utf8'))
+    for (const [file, text] of Object.entries(data))
+      expect(text).toBe(readFileSync(inRoot('examples', name, file), 'utf8'))
   })
 }
 
