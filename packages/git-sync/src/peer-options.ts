@@ -8,6 +8,8 @@ export interface PeerOption {
   readonly formers: readonly string[]
   /** In version 4, or in the first that has it, as it is typed; empty where nothing is set. */
   readonly default: string
+  /** In version 3, where that was another. */
+  readonly before?: string
   /** The first version that has it. */
   readonly since: 'v3' | 'v4' | 'main'
   /** It has another one in its place there, or none. */
@@ -57,11 +59,11 @@ function deprecated(
 export const peerOptions: readonly PeerOption[] = [
   option('repo', '', 'v3', 'required'),
   younger('ref', 'HEAD', 'v4'),
-  option('depth', '1', 'v3', 'version 3: 0, which is all of the history'),
+  { ...option('depth', '1', 'v3', '0 is all of the history'), before: '0' },
   younger('filter', '', 'v4'),
   option('submodules', 'recursive', 'v3'),
   option('sparse-checkout-file', '', 'v3'),
-  option('root', '', 'v3', 'required; its image sets /git, that of version 3 /tmp/git'),
+  { ...option('root', '', 'v3', 'required, but set in its image: to /git in version 4'), before: '/tmp/git' },
   option('link', '', 'v4', 'the last path element of the repository'),
   option('error-file', '', 'v3'),
   option('touch-file', '', 'v4'),
@@ -124,9 +126,9 @@ export const peerOptions: readonly PeerOption[] = [
   option('git', 'git', 'v3'),
   option('git-config', '', 'v3'),
   { ...younger('git-config-add', '', 'main', 'may be given several times'), variable: undefined },
-  option('git-gc', 'always', 'v3', 'its manual says auto, which version 3 had'),
+  { ...option('git-gc', 'always', 'v3', 'the manual of version 4 says auto'), before: 'auto' },
   option('http-bind', '', 'v3'),
-  option('http-metrics', 'false', 'v3', 'version 3: true'),
+  { ...option('http-metrics', 'false', 'v3'), before: 'true' },
   option('http-pprof', 'false', 'v3'),
   younger('verbose', '0', 'v4', 'also -v'),
   { ...younger('man', 'false', 'v4'), variable: undefined, ours: undefined, note: 'prints and ends' },
@@ -137,35 +139,23 @@ export const peerOptions: readonly PeerOption[] = [
     ours: undefined,
     note: 'prints and ends; also -h and -?',
   },
-  deprecated(
-    'branch',
-    'GIT_SYNC_BRANCH',
-    '',
-    'ref',
-    'not together with --rev, unless that is HEAD; version 3: master',
-  ),
-  deprecated(
-    'rev',
-    'GIT_SYNC_REV',
-    '',
-    'ref',
-    'not together with --branch, unless it is HEAD; version 3: HEAD',
-  ),
+  {
+    ...deprecated('branch', 'GIT_SYNC_BRANCH', '', 'ref', 'not together with --rev, unless that is HEAD'),
+    before: 'master',
+  },
+  {
+    ...deprecated('rev', 'GIT_SYNC_REV', '', 'ref', 'not together with --branch, unless it is HEAD'),
+    before: 'HEAD',
+  },
   deprecated('dest', 'GIT_SYNC_DEST', '', 'link', 'wins over --link'),
-  deprecated(
-    'wait',
-    'GIT_SYNC_WAIT',
-    '0',
-    'period',
-    'seconds with a fraction; wins over --period; version 3: 1',
-  ),
-  deprecated(
-    'timeout',
-    'GIT_SYNC_TIMEOUT',
-    '0',
-    'syncTimeout',
-    'seconds; wins over --sync-timeout; version 3: 120',
-  ),
+  {
+    ...deprecated('wait', 'GIT_SYNC_WAIT', '0', 'period', 'seconds with a fraction; wins over --period'),
+    before: '1',
+  },
+  {
+    ...deprecated('timeout', 'GIT_SYNC_TIMEOUT', '0', 'syncTimeout', 'seconds; wins over --sync-timeout'),
+    before: '120',
+  },
   deprecated(
     'max-sync-failures',
     'GIT_SYNC_MAX_SYNC_FAILURES',
