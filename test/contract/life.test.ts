@@ -159,6 +159,8 @@ forEveryContainer((subject) => {
       LOG_FORMAT: 'text',
     })
     await until('a line of text', () => / info +started/.test(text.stdout))
+    text.signal('SIGTERM')
+    await text.ended()
     const silent = subject.program({
       ...subject.fixture.env,
       ...onFreePorts(subject.container),

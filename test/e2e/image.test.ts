@@ -32,7 +32,7 @@ for (const { container, makeFixture } of await containerPackages()) {
 
     /** On the host's network, so that the fixture reaches it and it reaches the fixture, as the parts of a pod do. */
     async function start(env: Readonly<Record<string, string>> = {}): Promise<StartedTestContainer> {
-      const environment = { ...onFreePorts(container), ...fixture.env, ...env }
+      const environment = { ...inImage(container, fixture), ...env }
       started = await new RidingContainer(image).withNetworkMode('host').withEnvironment(environment).start()
       return started
     }
@@ -73,6 +73,7 @@ for (const { container, makeFixture } of await containerPackages()) {
         expect(await docker('run', '--rm', image, name, '--help')).toContain(`${container.name} ${name}`)
       }
       const running = await start({ [`${container.prefix}ADMIN`]: '127.0.0.1:19999' })
+      await fixture.work(await addressesOf(running))
       const probe = await running.exec(['/usr/bin/node', '/app/main.js', '--probe', 'ready'])
       expect(probe.exitCode).toBe(0)
     })
@@ -121,10 +122,10 @@ for (const { container, makeFixture } of await containerPackages()) {
     })
 
     it('its HEALTHCHECK turns healthy', async () => {
-      const environment = { ...fixture.env, [`${container.prefix}ADMIN`]: '127.0.0.1:19998' }
+      const environment = { ...inImage(container, fixture), [`${container.prefix}ADMIN`]: '127.0.0.1:19998' }
       started = await new RidingContainer(image)
         .withNetworkMode('host')
-        .withEnvironment({ ...onFreePorts(container), ...environment })
+        .withEnvironment(environment)
         .withWaitStrategy(Wait.forHealthCheck())
         .start()
       expect(await inspect(started.getId(), '.State.Health.Status')).toBe('healthy')
@@ -341,6 +342,12 @@ async function expectToStandOn(base: string, image: string): Promise<void> {
   const [below, all] = layers as [string[], string[]]
   expect(all.slice(0, below.length)).toEqual(below)
 }
+
+/** On free ports with what its fixture needs. */
+const inImage = (container: Container, { env, places = [] }: Fixture): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries({ ...onFreePorts(container), ...env }).filter(([variable]) => !places.includes(variable)),
+  )
 
 /** What must be set of a container, with examples. */
 const requiredOf = ({ params }: Container): string[] =>

@@ -60,8 +60,10 @@ export type Addresses = Readonly<Record<string, Address>>
 export interface Fixture extends AsyncDisposable {
   /** Its environment in the tests, without addresses to listen on. It may be ready only a while after its start. */
   readonly env: Readonly<Record<string, string>>
-  /** With its required parameters alone, at their examples, it starts but is not ready (line 1). */
-  readonly ready?: false
+  /** Those of its variables that name places which its image has by itself, and this machine has not (lines 1, 16). */
+  readonly places?: readonly string[]
+  /** What each secret cannot do without, beside its environment, by the parameter (line 3). */
+  readonly besideSecrets?: Readonly<Record<string, Readonly<Record<string, string>>>>
   /** Does one unit of work as a client; rejects when it is not done or done wrongly (lines 1, 12, 17). */
   work(at: Addresses): Promise<void>
   /** Begins work that lasts until `finish`; `finish` rejects when it was not finished whole (line 12). */

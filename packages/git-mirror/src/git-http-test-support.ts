@@ -35,6 +35,8 @@ export interface GitHttpRequest {
 /** What goes wrong, with the requests named by `on`: all of them unless said otherwise. */
 export type Fault = { readonly on?: readonly GitHttpKind[] } & (
   | { readonly kind: 'hang' | 'hang-after-headers' }
+  /** Answers as it should, but not before. */
+  | { readonly kind: 'hold'; readonly until: Promise<void> }
   /** Cuts the connection after so many bytes of a body, those of packs unless `on` says otherwise. */
   | { readonly kind: 'cut'; readonly bytes: number }
   | { readonly kind: 'status'; readonly status: number; readonly headers?: Readonly<Record<string, string>> }
@@ -205,6 +207,8 @@ export class GitHttpServer implements AsyncDisposable {
     })
     const fault = this.#faultFor(kind, moved)
     if (fault?.kind === 'hang') return
+    if (fault?.kind === 'hold') await fault.until
+    if (response.destroyed) return
     if (fault?.kind === 'cut-reused' && socket.requests > 1) {
       request.socket.destroy()
       return
