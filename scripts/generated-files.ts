@@ -2,15 +2,20 @@ import { readFileSync } from 'node:fs'
 import { commandTableMarkdown } from '@outrider/ambassador-shard'
 import { version } from '@outrider/core'
 import { catalogue, dockerfile, readme, schema } from '@outrider/core/render'
+import { peerOptions } from '@outrider/git-sync'
+import gitSync from '@outrider/git-sync/container'
+import { migrationTables } from './migration-tables.ts'
 import { containersOfWorkspace, inRoot } from './workspace.ts'
 
 /** Every generated file by its path in the repository. */
 export async function generatedFiles(): Promise<Map<string, string>> {
   const containers = await containersOfWorkspace()
+  const { v3, v4 } = migrationTables(gitSync, peerOptions)
   /** What is filled in between the markers of pages that are written by hand, by the name of the markers. */
   const tables: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'README.md': { catalogue: catalogue(containers) },
     'packages/ambassador-shard/NOTES.md': { commands: commandTableMarkdown() },
+    'packages/git-sync/NOTES.md': { 'options of version 4': v4, 'options of version 3': v3 },
   }
   const page = (file: string) => filled(file, tables[file] ?? {})
   const files = new Map<string, string>()
