@@ -42,8 +42,7 @@ export async function makeVolume(size?: string): Promise<Volume> {
   const options = size === undefined ? [] : memory.flatMap((option) => ['--opt', option])
   const volume = new Volume(uniqueName('volume'))
   await docker('volume', 'create', '--label', label, ...options, volume.name)
-  // The first to mount it gives it the owner and mode of its directory.
-  await docker('run', '--rm', '--label', label, '--volume', `${volume.name}:/git`, 'outrider/git', 'true')
+  if (size === undefined) await inVolume(volume, 'chown 65532:65532 .; chmod 2775 .', '0:0')
   return volume
 }
 
@@ -51,7 +50,7 @@ export async function makeVolume(size?: string): Promise<Volume> {
 export const inVolume = (volume: Volume, script: string, user = '65532:65532'): Promise<string> =>
   docker(
     ...['run', '--rm', '--label', label, '--network', 'none', '--user', user, '--workdir', '/srv/data'],
-    ...['--volume', `${volume.name}:/srv/data`, 'outrider/git', 'sh', '-ec', script],
+    ...['--volume', `${volume.name}:/srv/data:nocopy`, 'outrider/git', 'sh', '-ec', script],
   )
 
 export interface SecretOptions {
@@ -108,7 +107,7 @@ export class SyncContainer extends Logging {
         ...['--read-only', '--cap-drop', 'ALL', '--security-opt', 'no-new-privileges:true'],
         ...(user === undefined ? [] : ['--user', user]),
         ...Object.entries(variables).flatMap(([key, value]) => ['--env', `${key}=${value}`]),
-        ...[...(volume === undefined ? [] : [`${volume.name}:/git`]), ...mounts].flatMap((mount) => [
+        ...[...(volume === undefined ? [] : [`${volume.name}:/git:nocopy`]), ...mounts].flatMap((mount) => [
           '--volume',
           mount,
         ]),
@@ -135,7 +134,7 @@ export class SyncContainer extends Logging {
 
   /** Waits until a commit is published. */
   published(hash: string): Promise<LogEvent> {
-    return until(`${hash} to be published; the log: ${this.stdout}${this.stderr}`, () =>
+    return this.#until(`${hash} to be published`, () =>
       this.events().find((event) => /published$/.test(String(event['msg'])) && event['hash'] === hash),
     )
   }
@@ -143,7 +142,7 @@ export class SyncContainer extends Logging {
   /** Waits for the next failure; gives its text. */
   async failed(): Promise<string> {
     const seen = this.failures().length
-    return until(`a failure; the log: ${this.stdout}${this.stderr}`, () => this.failures()[seen])
+    return this.#until('a failure', () => this.failures()[seen])
   }
 
   failures(): string[] {
@@ -159,6 +158,18 @@ export class SyncContainer extends Logging {
 
   async kill(signal: NodeJS.Signals): Promise<void> {
     await docker('kill', '--signal', signal, this.name)
+  }
+
+  #until<T>(what: string, look: () => T | undefined): Promise<T> {
+    const lookWhileItRuns = () => {
+      const hasEnded = this.hasEnded
+      const found = look()
+      if (hasEnded && found === undefined) throw new Error(`it has ended without ${what}`)
+      return found
+    }
+    return until(what, lookWhileItRuns).catch((error: Error) => {
+      throw new Error(`${error.message}; its log:\n${this.stdout}${this.stderr}`)
+    })
   }
 
   override async [Symbol.asyncDispose](): Promise<void> {

@@ -12,6 +12,7 @@ export type LogEvent = Readonly<Record<string, unknown>>
 export class Logging implements AsyncDisposable {
   readonly #child: ChildProcessByStdio<null, Readable, Readable>
   readonly #exit: Promise<number | NodeJS.Signals>
+  #hasEnded = false
   stdout = ''
   stderr = ''
 
@@ -19,13 +20,19 @@ export class Logging implements AsyncDisposable {
     this.#child = spawn(command, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
     this.#child.stdout.setEncoding('utf8').on('data', (text: string) => (this.stdout += text))
     this.#child.stderr.setEncoding('utf8').on('data', (text: string) => (this.stderr += text))
-    this.#exit = once(this.#child, 'close').then(([code, signal]: unknown[]) =>
-      typeof code === 'number' ? code : (signal as NodeJS.Signals),
-    )
+    this.#exit = once(this.#child, 'close').then(([code, signal]: unknown[]) => {
+      this.#hasEnded = true
+      return typeof code === 'number' ? code : (signal as NodeJS.Signals)
+    })
   }
 
   get pid(): number {
     return this.#child.pid ?? 0
+  }
+
+  /** Whether nothing more will be in its log. */
+  get hasEnded(): boolean {
+    return this.#hasEnded
   }
 
   /** The log so far; throws where a line is not one JSON object. */
