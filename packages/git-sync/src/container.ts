@@ -48,6 +48,7 @@ import {
   loginFaults,
   loginOf,
   openCheapRefs,
+  ProgramError,
   parseCredentials,
   parseGitConfigText,
   parseGoBool,
@@ -969,7 +970,13 @@ function seeHook({ metrics, log }: Own, legacy: LegacyMetrics, repository: strin
   metrics.hooks.inc({ repository, hook, outcome })
   legacy.countHookRun(hook, outcome)
   if (outcome === 'success') log.info('hook done', { repository, hook, hash, ms: Math.round(ms) })
-  else log.error('hook failed', { repository, hook, hash, error })
+  else log.error('hook failed', { repository, hook, hash, error, output: outputOf(error) })
+}
+
+/** The last of what a program wrote; undefined where there is nothing. */
+function outputOf(error: Error | undefined): string | undefined {
+  if (error instanceof ProgramError) return error.output || undefined
+  return error?.cause instanceof Error ? outputOf(error.cause) : undefined
 }
 
 function scrape(metrics: Own['metrics'], set: RepositorySet): void {

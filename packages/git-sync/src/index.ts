@@ -21,6 +21,7 @@ export { LegacyMetrics } from './legacy-metrics.ts'
 export { defaultLink, isNested, resolveLink } from './link-path.ts'
 export { type PeerOption, peerOptions } from './peer-options.ts'
 export { startProbeEndpoint } from './probe-endpoint.ts'
+export { ProgramError } from './program.ts'
 export { loginFaults, loginOf, splitRepo } from './repo-credentials.ts'
 export { type RepositoryEntry, readRepositories } from './repositories-file.ts'
 export {

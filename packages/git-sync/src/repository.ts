@@ -222,6 +222,7 @@ class Repository implements RepositorySync {
       const refusal = new HookRefusal(
         `the hook before publishing failed: ${(error as Error).message}`,
         hook.backoffMs,
+        error,
       )
       report('error', refusal)
       throw refusal

@@ -36,8 +36,8 @@ export class HookRefusal extends Error {
   override readonly name = 'HookRefusal'
   readonly retryMs: number
 
-  constructor(message: string, retryMs: number) {
-    super(message)
+  constructor(message: string, retryMs: number, cause?: unknown) {
+    super(message, { cause })
     this.retryMs = retryMs
   }
 }
