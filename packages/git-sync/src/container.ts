@@ -24,14 +24,7 @@ import {
   url,
 } from '@outrider/core'
 import type { YamlFile } from '@outrider/core/yaml'
-import {
-  checkRef,
-  checkRepo,
-  createGit,
-  GitError,
-  type MirrorEvent,
-  type ProcessReport,
-} from '@outrider/git-mirror'
+import { checkRef, checkRepo, createGit, type MirrorEvent, type ProcessReport } from '@outrider/git-mirror'
 import {
   addUser,
   type CredentialSource,
@@ -39,6 +32,7 @@ import {
   createWebhook,
   defaultLink,
   type ExecHook,
+  errorKind,
   eventLine,
   type GitHubApp,
   gitHubAppFaults,
@@ -939,20 +933,9 @@ function seeSync({ metrics, log }: Own, legacy: LegacyMetrics, repository: strin
   }
   const { error, failures, retryMs } = report
   legacy.countSync('error', seconds)
-  metrics.errors.inc({ repository, kind: kindOfError(error) })
+  metrics.errors.inc({ repository, kind: errorKind(error) })
   const retry = retryMs === undefined ? 'no' : `in ${(retryMs / 1000).toFixed(1)} s`
   log.error('sync failed', { repository, failures, retry, error })
-}
-
-function kindOfError(error: unknown): string {
-  if (error instanceof GitError) return error.kind
-  if (error instanceof Error && error.cause instanceof GitError) return 'timeout'
-  if (error instanceof Error && /^(UnsignedError|HookRefusal|DirectoryLockedError)$/.test(error.name))
-    return (
-      { UnsignedError: 'unsigned', HookRefusal: 'hook', DirectoryLockedError: 'locked' }[error.name] ??
-      'other'
-    )
-  return 'other'
 }
 
 function seeEvent(context: Own, legacy: LegacyMetrics, repository: string, event: MirrorEvent): void {

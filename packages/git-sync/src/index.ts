@@ -8,6 +8,7 @@ export {
   secretsInCredentials,
   shownCredentials,
 } from './credential-list.ts'
+export { errorKind } from './error-kind.ts'
 export { type EventLine, eventLine } from './event-line.ts'
 export { secretsInGitConfig, shownGitConfig } from './git-config-secrets.ts'
 export { type GitSetting, parseGitConfigText } from './git-config-text.ts'

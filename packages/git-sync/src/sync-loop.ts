@@ -42,6 +42,15 @@ export class HookRefusal extends Error {
   }
 }
 
+/** A sync took longer than it may. */
+export class SyncTimeout extends Error {
+  override readonly name = 'SyncTimeout'
+
+  constructor(message: string, cause: unknown) {
+    super(message, { cause })
+  }
+}
+
 /** Disposing ends the sync in hand and its processes. */
 export interface SyncLoop extends AsyncDisposable {
   /** Why it ended by itself: `done` after a one-time sync, `failed` after too many failures. Never when it was stopped. */
@@ -94,11 +103,9 @@ export function startSyncLoop(options: SyncLoopOptions): SyncLoop {
       })
     } catch (error) {
       if (!deadline.aborted) throw error
-      throw new Error(
+      throw new SyncTimeout(
         `the sync took longer than its timeout of ${options.timeoutMs / 1000} s: ${messageOf(error)}`,
-        {
-          cause: error,
-        },
+        error,
       )
     }
   }
