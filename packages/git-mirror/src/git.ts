@@ -161,32 +161,36 @@ async function execute(
 ): Promise<string> {
   if (signal.aborted) throw abortedError(command, signal)
   // A group of its own, so that ssh and index-pack end with it.
-  const child = spawn(program, args, {
+  const child: ChildProcess = spawn(program, args, {
     cwd,
     env,
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
+  // Listens before anything else: one that cannot be started for lack of file descriptors has no pipes either.
+  const ended = ending(child, program, command, cwd)
   const abort = () => killGroup(child)
   signal.addEventListener('abort', abort, { once: true })
   const output: Buffer[] = []
   let size = 0
   let said = ''
-  child.stdout.on('data', (chunk: Buffer) => {
+  child.stdout?.on('data', (chunk: Buffer) => {
     size += chunk.length
     if (size > mostOutput) killGroup(child)
     else output.push(chunk)
   })
-  child.stderr.on('data', (chunk: Buffer) => {
+  child.stderr?.on('data', (chunk: Buffer) => {
     said = (said + chunk.toString('latin1')).slice(-mostSaid)
   })
   try {
-    const { code, killedBy } = await ending(child, program, command, cwd)
+    const { code, killedBy } = await ended
     if (signal.aborted) throw abortedError(command, signal)
     if (size > mostOutput) throw new GitError(command, 'output', `git ${command} wrote more than 64 MiB`)
     if (code === 0) return Buffer.concat(output).toString('utf8')
-    const how = code === null ? `was ended by ${killedBy}` : `failed with exit code ${code}`
-    throw gitError(command, how, withoutSecrets(Buffer.from(said, 'latin1').toString('utf8'), secrets))
+    const how =
+      code === null ? `was ended by ${killedBy}${memoryHint(killedBy)}` : `failed with exit code ${code}`
+    const text = withoutSecrets(Buffer.from(said, 'latin1').toString('utf8'), secrets)
+    throw gitError(command, { exitCode: code ?? undefined, how }, text)
   } finally {
     signal.removeEventListener('abort', abort)
   }
@@ -244,5 +248,12 @@ function abortedError(command: string, signal: AbortSignal): GitError {
 /** Git repeats addresses in its errors, and servers repeat what they like. */
 function withoutSecrets(said: string, secrets: readonly string[]): string {
   const masked = said.replace(/([a-z][a-z0-9+.-]*:\/\/)[^\s/@:]+(:[^\s/@]*)?@/gi, '$1***@')
-  return secrets.reduce((text, secret) => (secret.length < 3 ? text : text.replaceAll(secret, '***')), masked)
+  // One may be the beginning of another.
+  return secrets
+    .filter((secret) => secret.length >= 3)
+    .toSorted((a, b) => b.length - a.length)
+    .reduce((text, secret) => text.replaceAll(secret, '***'), masked)
 }
+
+const memoryHint = (killedBy: NodeJS.Signals | null): string =>
+  killedBy === 'SIGKILL' ? ', which the system sends to who uses more memory than the container may have' : ''

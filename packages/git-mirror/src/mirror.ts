@@ -1,27 +1,31 @@
 import { createHash } from 'node:crypto'
-import { mkdir, readFile, realpath, stat } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { lstat, mkdir, readFile, realpath, stat } from 'node:fs/promises'
+import { basename, join, relative, resolve } from 'node:path'
 import type { Access } from './access.ts'
 import { checkRef, checkRepo, isHash } from './address.ts'
 import { type CopyState, publishCopy, readCopyState } from './copy-tree.ts'
 import { credentialFor } from './credential-for.ts'
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts'
+import { fileError } from './file-error.ts'
 import type { Git } from './git.ts'
 import { GitError } from './git-error.ts'
 import { endOrphans } from './orphans.ts'
 import { publishLink, readLink, removeLinkLeftovers } from './publish-link.ts'
 import { isRepository, removeLeftovers, removeSetAside, setAside } from './recover.ts'
 import { candidatesOf, chosenRef, listRemote, type RemoteRef } from './remote-ref.ts'
+import { faultOf } from './repository-check.ts'
+import { RetiredTrees } from './retired-trees.ts'
 import { checkSignature, type Signers } from './signature.ts'
 import {
   createTree,
-  dropTree,
+  isOwnTree,
   isUnchanged,
   listTrees,
   noteReplaced,
   type Recipe,
   recipeOf,
-  replacedAt,
+  removeTraces,
+  requireTreesHere,
   type Tree,
 } from './worktree.ts'
 
@@ -76,7 +80,7 @@ export type MirrorEvent =
   | { readonly type: 'recovered'; readonly removed: readonly string[]; readonly processes: number }
   /** The repository could not be used and is made anew. */
   | { readonly type: 'rebuilt'; readonly why: string }
-  /** Files of the published tree were changed or removed by somebody else; it is replaced by a whole one. */
+  /** What is published was changed or removed by somebody else; it is replaced by a whole one. */
   | { readonly type: 'damaged'; readonly tree: Tree }
   /** Somebody holds what should be gone; it is tried again. */
   | { readonly type: 'not-removed'; readonly paths: readonly string[] }
@@ -130,21 +134,26 @@ class RefMirror implements Mirror {
   #directory: string
   #lock: DirectoryLock | undefined
   #live: Live | undefined
+  #retired: RetiredTrees
   /** Whether the directory was looked at since the last failure. */
   #isReady = false
   #isChecked = false
   #isAddressSet = false
-  /** Why the repository itself may be at fault. */
-  #suspicion: string | undefined
+  /** Whether all of the history was fetched: boundaries of commits long gone may stay noted. */
+  #isComplete = false
+  /** After this error the repository was found to be in order. */
+  #unfounded: string | undefined
+  /** Trees were removed whose objects are still there. */
+  #owesGc = false
   /** The remote's answer for a pinned hash never changes: what that hash stands for. */
   #pinnedTo: string | undefined
   #running: Promise<unknown> | undefined
   #isClosed = false
-  readonly #replaced = new Map<string, number>()
 
   constructor(options: MirrorOptions) {
     this.#options = options
     this.#directory = options.directory
+    this.#retired = this.#noneRetired()
   }
 
   get published(): Tree | undefined {
@@ -166,8 +175,7 @@ class RefMirror implements Mirror {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true
     await this.#running?.catch(() => undefined)
-    await this.#lock?.[Symbol.asyncDispose]()
-    this.#lock = undefined
+    await this.#giveUp()
   }
 
   async #guarded(options: SyncOptions): Promise<SyncResult> {
@@ -176,162 +184,212 @@ class RefMirror implements Mirror {
       return await this.#sync({ ...options, signal: AbortSignal.any([options.signal, lock.lost]) })
     } catch (error) {
       this.#isReady = false
-      if (this.#lock?.lost.aborted) {
-        await this.#lock[Symbol.asyncDispose]()
-        this.#lock = undefined
-      }
       throw error
     }
   }
 
   async #own(): Promise<DirectoryLock> {
-    await mkdir(this.#options.directory, { recursive: true, mode: 0o775 })
-    this.#directory = await realpath(this.#options.directory)
-    this.#lock ??= await lockDirectory(this.#directory)
+    const real = await madeDirectory(this.#options.directory)
+    if (this.#lock?.lost.aborted || real !== this.#directory) await this.#giveUp()
+    if (this.#lock !== undefined) return this.#lock
+    this.#lock = await lockDirectory(real)
+    this.#directory = real
+    this.#retired = this.#noneRetired()
+    this.#isReady = false
     return this.#lock
   }
 
+  async #giveUp(): Promise<void> {
+    const lock = this.#lock
+    this.#lock = undefined
+    await lock?.[Symbol.asyncDispose]()
+  }
+
+  #noneRetired(): RetiredTrees {
+    return new RetiredTrees({
+      directory: this.#directory,
+      staleAfterMs: this.#options.staleAfterMs ?? 0,
+      onLeft: (paths) => this.#tell({ type: 'not-removed', paths }),
+    })
+  }
+
   async #sync({ access = {}, signal, beforePublish }: SyncOptions): Promise<SyncResult> {
-    const { ref } = this.#options
+    await this.#lookAtLive()
     if (!this.#isReady) await this.#recover(signal)
     this.#isReady = true
+    const { ref } = this.#options
     const recipe = await this.#recipe()
     const isPinned = isHash(ref)
-    const unchanged = (): SyncResult | undefined =>
-      this.#live === undefined || this.#live.digest !== recipe.digest
-        ? undefined
-        : { outcome: 'unchanged', tree: this.#live.tree, isPinned }
     const asked = isPinned ? { name: ref, hash: this.#pinnedTo ?? ref } : await this.#ask(access, signal)
     const told = asked.peeled ?? asked.hash
-    if (this.#live?.tree.hash === told && !(await this.#isTooShallow())) {
-      const result = unchanged()
-      if (result !== undefined) {
-        await this.#removeReplaced()
-        return result
-      }
+    let tree = (await this.#isTooShallow()) ? undefined : this.#liveOf(told, recipe)
+    if (tree === undefined) {
+      this.#tell({ type: 'moved', ref: asked.name, hash: told })
+      tree = await this.#mending(signal, () => this.#bring(asked.name, told, recipe, access, signal))
     }
-    this.#tell({ type: 'moved', ref: asked.name, hash: told })
-    const fetched = await this.#suspecting(signal, async () => {
-      await this.#makeRepository(told.length === 64 ? 'sha256' : 'sha1', signal)
-      return await this.#fetch(asked.name, access, signal)
-    })
-    if (isPinned) this.#pinnedTo = fetched.commit
-    if (this.#live?.tree.hash === fetched.commit) {
-      const result = unchanged()
-      if (result !== undefined) return result
+    if (tree.path === this.#live?.tree.path) {
+      await this.#cleanUp(signal)
+      return { outcome: 'unchanged', tree, isPinned }
     }
-    const { git, signers } = this.#options
-    if (signers !== undefined)
-      await checkSignature(git, this.#directory, { ...fetched, name: asked.name }, signers, signal)
-    const tree = await this.#suspecting(signal, () => this.#tree(fetched.commit, recipe, access, signal))
     await beforePublish?.(tree)
+    // The directory may be somebody else's by now.
+    signal.throwIfAborted()
     await this.#publish({ tree, digest: recipe.digest }, signal)
     await this.#cleanUp(signal)
     return { outcome: 'published', tree, isPinned }
   }
 
-  /** What fails here may be the fault of the repository, which is checked before the next try. */
-  async #suspecting<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  #liveOf(commit: string, recipe: Recipe): Tree | undefined {
+    const live = this.#live
+    return live?.tree.hash === commit && live.digest === recipe.digest ? live.tree : undefined
+  }
+
+  async #bring(
+    name: string,
+    told: string,
+    recipe: Recipe,
+    access: Access,
+    signal: AbortSignal,
+  ): Promise<Tree> {
+    await this.#makeRepository(told.length === 64 ? 'sha256' : 'sha1', signal)
+    const fetched = await this.#fetch(name, access, signal)
+    const { git, ref, signers } = this.#options
+    if (isHash(ref)) this.#pinnedTo = fetched.commit
+    const live = this.#liveOf(fetched.commit, recipe)
+    if (live !== undefined) return live
+    if (signers !== undefined)
+      await checkSignature(git, this.#directory, { ...fetched, name }, signers, signal)
+    return await this.#tree(fetched.commit, recipe, access, signal)
+  }
+
+  /** Does the work again, once, where it failed because of the repository, which is made anew then. */
+  async #mending<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     try {
       return await work()
     } catch (error) {
-      if (!signal.aborted && error instanceof GitError && /^(corrupt|other)$/.test(error.kind))
-        this.#suspicion = error.message
-      throw error
+      const why = await this.#faultBehind(error, signal)
+      if (why === undefined) throw error
+      await this.#rebuild(why)
+      return await work()
     }
+  }
+
+  /** Looked for only after an error that may come of it, since all objects are read. */
+  async #faultBehind(error: unknown, signal: AbortSignal): Promise<string | undefined> {
+    if (!(error instanceof GitError) || !/^(corrupt|other)$/.test(error.kind)) return undefined
+    if (error.exitCode === undefined || error.message === this.#unfounded) return undefined
+    const fault = await faultOf(this.#options.git, this.#directory, signal).catch((other: unknown) => {
+      // What is told is the error, not that its cause was not found in time.
+      if (!signal.aborted) throw other
+      return undefined
+    })
+    this.#unfounded = error.message
+    return fault === undefined ? undefined : `${error.message}; ${fault}`
   }
 
   /** Puts in order what a crash, a failure or somebody else has left. */
   async #recover(signal: AbortSignal): Promise<void> {
     const directory = this.#directory
     const gitDirectory = join(directory, '.git')
+    await requireTreesHere(directory)
     const processes = await endOrphans(directory)
-    await removeSetAside(directory)
-    if (await isRepository(gitDirectory)) await this.#check(signal)
+    if (await isRepository(gitDirectory)) await this.#removeSetAside()
     else await this.#rebuild(undefined)
     const removed = [...(await removeLeftovers(gitDirectory))]
     if (this.#options.publish !== 'copy') await removeLinkLeftovers(this.#options.link)
     this.#live = await this.#findLive(signal)
-    this.#replaced.clear()
+    const livePath = this.#live?.tree.path
+    if (livePath !== undefined) this.#retired.delete(livePath)
     for (const { path } of await listTrees(directory)) {
-      if (path === this.#live?.tree.path) continue
-      if ((await recipeOf(directory, path)) !== undefined) {
-        this.#replaced.set(path, await replacedAt(directory, path))
-      } else if ((await dropTree(directory, path)).length === 0) {
-        removed.push(path)
-      } else {
-        this.#replaced.set(path, 0)
-      }
+      if (path === livePath) continue
+      if ((await recipeOf(directory, path)) !== undefined) await this.#retired.find(path)
+      else if (await this.#retired.drop(path)) removed.push(path)
     }
+    removed.push(...(await removeTraces(directory)))
     if (removed.length > 0 || processes > 0) this.#tell({ type: 'recovered', removed, processes })
   }
 
-  /** Only after a failure that may be its own fault, since it reads all objects. */
-  async #check(signal: AbortSignal): Promise<void> {
-    if (this.#suspicion === undefined) return
-    const why = this.#suspicion
-    const { git } = this.#options
-    try {
-      await git.run(['fsck', '--no-dangling', '--no-progress'], { directory: this.#directory, signal })
-    } catch (error) {
-      if (signal.aborted) throw error
-      await this.#rebuild(`${why}; ${(error as Error).message}`)
-    }
-    this.#suspicion = undefined
-  }
-
   async #rebuild(why: string | undefined): Promise<void> {
-    const isThere = (await stat(join(this.#directory, '.git')).catch(() => undefined)) !== undefined
+    const isThere = (await lstat(join(this.#directory, '.git')).catch(() => undefined)) !== undefined
     await setAside(this.#directory)
     this.#isAddressSet = false
+    this.#isComplete = false
+    // What git keeps of the published tree is gone with it.
+    if (this.#live !== undefined) this.#live = { tree: this.#live.tree, digest: undefined }
     if (isThere) this.#tell({ type: 'rebuilt', why: why ?? 'it lacks what git needs' })
-    // Not before it is told: on a full disk this may fail.
-    await removeSetAside(this.#directory)
+    await this.#removeSetAside()
+  }
+
+  async #removeSetAside(): Promise<void> {
+    const left = await removeSetAside(this.#directory)
+    if (left.length > 0) this.#tell({ type: 'not-removed', paths: left })
+  }
+
+  /** A look at names, not at the files in the tree: others may have removed it, or set the link to somewhere else. */
+  async #lookAtLive(): Promise<void> {
+    const live = this.#live
+    if (live === undefined || !this.#isReady) return
+    const isWhole = (await recipeOf(this.#directory, live.tree.path)) === live.digest
+    if (isWhole && (await this.#liveTree())?.path === live.tree.path) return
+    this.#tell({ type: 'damaged', tree: live.tree })
+    this.#isReady = false
+    this.#isChecked = false
   }
 
   async #findLive(signal: AbortSignal): Promise<Live | undefined> {
     const directory = this.#directory
+    const { git, publish } = this.#options
     const tree = await this.#liveTree()
     if (tree === undefined) return undefined
-    let digest = await recipeOf(directory, tree.path)
-    if (digest !== undefined && !this.#isChecked) {
-      this.#isChecked = true
-      const { git } = this.#options
-      if (!(await isUnchanged({ git, directory, access: {}, signal }, tree.path))) {
-        this.#tell({ type: 'damaged', tree })
-        digest = undefined
-      }
-    }
-    return { tree, digest }
+    const digest = await recipeOf(directory, tree.path)
+    if (digest === undefined || this.#isChecked) return { tree, digest }
+    const isWhole = await isUnchanged({ git, directory, access: {}, signal }, tree.path)
+    if (!isWhole) this.#tell({ type: 'damaged', tree })
+    // Whatever has become of the copy meanwhile.
+    else if (publish === 'copy') await this.#copy(tree, signal)
+    this.#isChecked = true
+    return { tree, digest: isWhole ? digest : undefined }
   }
 
   async #liveTree(): Promise<Tree | undefined> {
     const { link, publish } = this.#options
-    if (publish !== 'copy') {
-      const published = await readLink(link)
-      return published !== undefined && isHash(published.hash)
-        ? { hash: published.hash, path: published.target }
+    if (publish === 'copy') {
+      const state: CopyState | undefined = await readCopyState(this.#copyState)
+      const path = resolve(this.#directory, state?.hash ?? '')
+      if (!state?.isComplete || !isOwnTree(this.#directory, path)) return undefined
+      return (await isDirectory(path)) && (await isDirectory(link))
+        ? { hash: basename(path), path }
         : undefined
     }
-    const state: CopyState | undefined = await readCopyState(this.#copyState)
-    if (state === undefined || !state.isComplete) return undefined
-    const trees = await listTrees(this.#directory)
-    return trees.find(({ hash }) => hash === state.hash)
+    const published = await readLink(link)
+    if (published === undefined || !isHash(published.hash)) return undefined
+    return (await isDirectory(published.target))
+      ? { hash: published.hash, path: published.target }
+      : undefined
   }
 
   get #copyState(): string {
     return join(this.#directory, '.git', 'outrider-copy')
   }
 
+  async #copy(tree: Tree, signal: AbortSignal): Promise<void> {
+    await publishCopy({
+      tree: tree.path,
+      target: this.#options.link,
+      state: this.#copyState,
+      // More than the hash: there may be several trees of a commit.
+      hash: relative(this.#directory, tree.path),
+      signal,
+    })
+  }
+
   /** Files are read at each sync, so that a change of them takes effect. */
   async #recipe(): Promise<Recipe> {
     const { submodules = 'recursive', depth = 1, sparseCheckoutFile, signers } = this.#options
-    const read = async (file: string | undefined) =>
-      file === undefined ? undefined : await readFile(file, 'utf8')
-    const sparse = await read(sparseCheckoutFile)
-    const parts = [submodules, sparse, await read(signers?.allowedSigners), await read(signers?.gpgKeys)]
+    const sparse = await contentOf(sparseCheckoutFile)
+    const files = [sparse, await contentOf(signers?.allowedSigners), await contentOf(signers?.gpgKeys)]
     const digest = createHash('sha256')
-      .update(JSON.stringify(parts.map((part) => part ?? null)))
+      .update(JSON.stringify([submodules, ...files.map((content) => content?.toString('base64') ?? null)]))
       .digest('hex')
     return { submodules, depth, digest, ...(sparse !== undefined && { sparse }) }
   }
@@ -358,7 +416,7 @@ class RefMirror implements Mirror {
 
   /** A clone of few commits that should have all of them is completed even where its commit is the right one. */
   async #isTooShallow(): Promise<boolean> {
-    return this.#options.depth === 0 && (await this.#isShallow())
+    return this.#options.depth === 0 && !this.#isComplete && (await this.#isShallow())
   }
 
   async #isShallow(): Promise<boolean> {
@@ -415,79 +473,45 @@ class RefMirror implements Mirror {
     const { git } = this.#options
     const directory = this.#directory
     const work = { git, directory, access, signal }
-    const kept = (await listTrees(directory)).filter(
-      ({ hash, path }) => hash === commit && path !== this.#live?.tree.path,
-    )
-    for (const tree of kept) {
+    for (const tree of await listTrees(directory)) {
+      if (tree.hash !== commit || tree.path === this.#live?.tree.path) continue
       const isSame = (await recipeOf(directory, tree.path)) === recipe.digest
       if (isSame && (await isUnchanged(work, tree.path))) return tree
-      await this.#drop(tree.path)
     }
+    // While no sync succeeds, those that were made and not published would pile up.
+    if (await this.#retired.removeDue()) this.#owesGc = true
     return await createTree(work, commit, recipe)
   }
 
   async #publish(next: Live, signal: AbortSignal): Promise<void> {
     const { link, publish } = this.#options
-    const before = this.#live
-    if (publish === 'copy')
-      await publishCopy({
-        tree: next.tree.path,
-        target: link,
-        state: this.#copyState,
-        hash: next.tree.hash,
-        signal,
-      })
-    else {
-      await mkdir(dirname(link), { recursive: true })
-      await publishLink(link, next.tree.path)
-    }
+    const before = this.#live?.tree.path
+    // Before it happens, so that a kill at this moment does not make it look like one that nobody has used.
+    if (before !== undefined) await noteReplaced(this.#directory, before)
+    if (publish === 'copy') await this.#copy(next.tree, signal)
+    else await publishLink(link, next.tree.path)
     this.#live = next
-    this.#replaced.delete(next.tree.path)
-    if (before === undefined || before.tree.path === next.tree.path) return
-    await noteReplaced(this.#directory, before.tree.path)
-    this.#replaced.set(before.tree.path, Date.now())
+    this.#unfounded = undefined
+    this.#retired.delete(next.tree.path)
+    if (before !== undefined) this.#retired.add(before)
   }
 
-  /** After publishing, so nothing here fails the sync. */
+  /** Nothing here fails the sync. */
   async #cleanUp(signal: AbortSignal): Promise<void> {
     try {
-      const hasRemoved = await this.#removeReplaced()
+      if (await this.#retired.removeDue()) this.#owesGc = true
       const { git, gc = 'always' } = this.#options
-      if (!hasRemoved || gc === 'off') return
+      if (!this.#owesGc || gc === 'off') return
+      this.#owesGc = false
       const how = { auto: ['--auto'], always: [], aggressive: ['--aggressive'] }[gc]
       // Told by the option, since our own setting switches `--auto` off.
       const settings = gc === 'auto' ? ([['gc.auto', '6700']] as const) : []
-      await git.run(['gc', '--quiet', '--prune=now', ...how], {
-        directory: this.#directory,
-        signal,
-        settings,
-      })
+      const args = ['gc', '--quiet', '--prune=now', ...how]
+      await git.run(args, { directory: this.#directory, signal, settings })
     } catch (error) {
       this.#isReady = false
       this.#tell({ type: 'housekeeping-failed', error })
     }
-  }
-
-  /** Removes the trees whose time is over. @returns whether there was one */
-  async #removeReplaced(): Promise<boolean> {
-    const { staleAfterMs = 0 } = this.#options
-    let hasRemoved = false
-    for (const [path, since] of this.#replaced) {
-      if (Date.now() - since < staleAfterMs) continue
-      if (await this.#drop(path)) hasRemoved = true
-    }
-    return hasRemoved
-  }
-
-  async #drop(path: string): Promise<boolean> {
-    const left = await dropTree(this.#directory, path)
-    if (left.length > 0) {
-      this.#replaced.set(path, 0)
-      this.#tell({ type: 'not-removed', paths: left })
-      return false
-    }
-    this.#replaced.delete(path)
-    return true
   }
 
   #tell(event: MirrorEvent): void {
@@ -497,3 +521,27 @@ class RefMirror implements Mirror {
 
 /** Keeps what was fetched last, an annotated tag with its signature too. */
 const incoming = 'refs/outrider/incoming'
+
+async function madeDirectory(path: string): Promise<string> {
+  try {
+    await mkdir(path, { recursive: true, mode: 0o775 })
+    return await realpath(path)
+  } catch (error) {
+    throw fileError('make', path, error)
+  }
+}
+
+async function contentOf(file: string | undefined): Promise<Buffer | undefined> {
+  if (file === undefined) return undefined
+  try {
+    return await readFile(file)
+  } catch (error) {
+    throw fileError('read', file, error)
+  }
+}
+
+const isDirectory = (path: string): Promise<boolean> =>
+  lstat(path).then(
+    (stats) => stats.isDirectory(),
+    () => false,
+  )

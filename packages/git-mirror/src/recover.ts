@@ -1,6 +1,7 @@
 import type { Dirent } from 'node:fs'
-import { lstat, readdir, rename, rm } from 'node:fs/promises'
+import { lstat, readdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
+import { removeTree } from './remove-tree.ts'
 import { uniqueSuffix } from './unique-suffix.ts'
 
 /**
@@ -11,7 +12,8 @@ import { uniqueSuffix } from './unique-suffix.ts'
 export async function removeLeftovers(gitDirectory: string): Promise<readonly string[]> {
   const removed: string[] = []
   const remove = async (path: string) => {
-    await rm(join(gitDirectory, path), { recursive: true, force: true })
+    const [left] = await removeTree(join(gitDirectory, path))
+    if (left !== undefined) throw new Error(`a leftover of git cannot be removed: ${left}; remove it by hand`)
     removed.push(path)
   }
   for await (const { path, name, entry } of walk(gitDirectory, '', 0)) {
@@ -21,10 +23,16 @@ export async function removeLeftovers(gitDirectory: string): Promise<readonly st
 }
 
 function isLeftover(path: string, name: string, entry: Dirent): boolean {
-  if (entry.isDirectory()) return /^(tmp_objdir-|incoming-)/.test(name)
-  if (path.startsWith('objects/')) return /^(tmp_|\.tmp-)/.test(name) || name.endsWith('.lock')
-  return name.endsWith('.lock') || /^(gc\.pid|shallow_\w+|\.outrider-\w+)$/.test(name)
+  // A branch may have any name but one that ends so.
+  if (/(^|\/)(refs|logs)\//.test(path)) return !entry.isDirectory() && name.endsWith('.lock')
+  const isAmongObjects = /(^|\/)objects\/([^/]+\/)?[^/]+$/.test(path)
+  if (entry.isDirectory()) return isAmongObjects && isTemporary(name)
+  if (name.endsWith('.lock')) return true
+  return (isAmongObjects ? /^(tmp_|\.tmp-)/ : /^(gc\.pid|shallow_\w+|\.outrider-\w+)$/).test(name)
 }
+
+/** Directories in which git gathers objects before it takes them. */
+const isTemporary = (name: string): boolean => /^(tmp_objdir-|incoming-)/.test(name)
 
 /** Deep enough for the refs, indexes and objects of submodules inside submodules; never out through a link. */
 const deepest = 24
@@ -38,21 +46,21 @@ async function* walk(
   for (const entry of entries) {
     const path = inside === '' ? entry.name : `${inside}/${entry.name}`
     yield { path, name: entry.name, entry }
-    // Loose objects lie in 256 directories that hold nothing else but the temporary ones looked for.
-    if (entry.isDirectory() && depth < deepest && !/^(tmp_objdir-|incoming-)/.test(entry.name))
+    if (entry.isDirectory() && depth < deepest && !isLeftover(path, entry.name, entry))
       yield* walk(root, path, depth + 1)
   }
 }
 
-/** Whether the directory has what git needs to call it a repository. */
+/** Whether it is a directory, and no link to one, that has what git needs to call it a repository. */
 export async function isRepository(gitDirectory: string): Promise<boolean> {
   const kinds = await Promise.all(
-    ['HEAD', 'objects', 'refs', 'config'].map((name) =>
+    ['', 'HEAD', 'objects', 'refs', 'config'].map((name) =>
       lstat(join(gitDirectory, name)).catch(() => undefined),
     ),
   )
-  const [head, objects, refs, config] = kinds
+  const [itself, head, objects, refs, config] = kinds
   return (
+    itself?.isDirectory() === true &&
     head?.isFile() === true &&
     head.size > 0 &&
     objects?.isDirectory() === true &&
@@ -73,8 +81,10 @@ export async function setAside(directory: string): Promise<void> {
   )
 }
 
-/** Removes what was set aside, now or by an earlier process. */
-export async function removeSetAside(directory: string): Promise<void> {
+/** Removes what was set aside, now or by an earlier process. @returns what could not be removed */
+export async function removeSetAside(directory: string): Promise<readonly string[]> {
   const names = (await readdir(directory)).filter((name) => name.startsWith(aside))
-  for (const name of names) await rm(join(directory, name), { recursive: true, force: true })
+  const left: string[] = []
+  for (const name of names) left.push(...(await removeTree(join(directory, name))))
+  return left
 }
