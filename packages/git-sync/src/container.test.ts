@@ -44,46 +44,50 @@ it('Whatever fails, the published tree stays whole.', async () => {
   const server = await scene.serve()
   const { repository } = scene
   const own = join(scene.root, '.git')
-  const hook = join(scene.base, 'hook')
-  await writeFile(hook, `#!/bin/sh\ntest ! -e ${scene.base}/refuse\n`, { mode: 0o755 })
+  const [hook, refusal] = [join(scene.base, 'hook'), join(scene.base, 'refusal')]
+  await writeFile(hook, `#!/bin/sh\ntest ! -e ${refusal}\n`, { mode: 0o755 })
   const first = await scene.commit('first')
   const running = await scene.start({
     GITSYNC_REPO: server.urlOf('site.git'),
+    GITSYNC_PERIOD: '50ms',
     GITSYNC_SYNC_TIMEOUT: '1s',
     GITSYNC_PRE_PUBLISH_EXECHOOK_COMMAND: hook,
   })
   await scene.shows(first)
-  const breaks: Readonly<Record<string, (next: string) => unknown>> = {
+  const faults: Readonly<Record<string, (next: string) => unknown>> = {
     'the server fails': () => (server.fault = { kind: 'status', status: 500 }),
     'the server hangs': () => (server.fault = { kind: 'hang' }),
     'the pack is cut': () => (server.fault = { kind: 'cut', bytes: 100 }),
     'the server wants a password': () => (server.auth = { username: 'a', password: 'b' }),
     'the branch is gone': () => repository.setHead('refs/heads/nowhere'),
-    'an object is damaged': (next) => repository.damage(next, 'corrupt'),
-    'a hook refuses': () => writeFile(join(scene.base, 'refuse'), ''),
-    'the repository here cannot be used': () => writeFile(join(own, 'config'), '[broken'),
+    'a hook refuses': () => writeFile(refusal, ''),
+    'an object is damaged': async (next) =>
+      repository.damage(await repository.rev(`${next}:index.html`), 'corrupt'),
   }
-  for (const [name, damage] of Object.entries(breaks)) {
+  for (const [name, damage] of Object.entries(faults)) {
     const before = await scene.whole()
     const failures = logged(running, 'sync failed')
-    const lost = await scene.commit(name)
+    // Of the branch that is followed only once the fault is there.
+    const lost = await scene.commit(name, { branch: 'next' })
     await damage(lost)
-    await ask(running)
+    await repository.forcePush('main', lost)
     await until(`the failure where ${name}`, () => logged(running, 'sync failed') > failures)
     expect(await scene.whole()).toBe(before)
     server.fault = undefined
     server.auth = undefined
     await repository.setHead('refs/heads/main')
-    await rm(join(scene.base, 'refuse'), { force: true })
-    if (name === 'an object is damaged') await repository.forcePush('main', before)
-    await scene.publish(running, `after ${name}`)
+    await repository.forcePush('main', before)
+    await rm(refusal, { force: true })
+    await scene.publish(running, `after it where ${name}`)
   }
   const remains = ['index.lock', 'shallow.lock', 'HEAD.lock', 'config.lock']
   for (const file of remains) await writeFile(join(own, file), '')
   await scene.publish(running, 'with locks that a crash has left')
+  await writeFile(join(own, 'config'), '[broken')
+  await scene.publish(running, 'with a repository that cannot be used')
   await rm(own, { recursive: true, maxRetries: 10 })
   await scene.publish(running, 'without its repository')
-})
+}, 60_000)
 
 it('Killed at any instant, it leaves a link to one whole commit, and the next start clears away the rest.', async () => {
   await scene.commit('0')
@@ -204,18 +208,18 @@ it('Only what allowed signers have signed is published, where signers are given.
     [{ GITSYNC_VERIFY_SSH_ALLOWED_SIGNERS: signers }, trusted],
     [{ GITSYNC_VERIFY_GPG_KEYS: keys }, gpg],
   ] as const) {
-    const first = await scene.commit('signed', sign)
+    const first = await scene.commit('signed', { sign })
     const running = await scene.start(env)
     await scene.shows(first)
     for (const other of [undefined, stranger]) {
       const failures = logged(running, 'sync failed')
-      await scene.commit(`by ${other === undefined ? 'nobody' : 'a stranger'}`, other)
+      await scene.commit(`by ${other === undefined ? 'nobody' : 'a stranger'}`, other && { sign: other })
       await ask(running)
       await until('a refusal', () => logged(running, 'sync failed') > failures)
       expect(await scene.whole()).toBe(first)
     }
     expect(await metric(running, 'errors_total', 'kind="unsigned"')).toBe(2)
-    const next = await scene.commit('signed again', sign)
+    const next = await scene.commit('signed again', { sign })
     await ask(running)
     await scene.shows(next)
     await running[Symbol.asyncDispose]()

@@ -5,10 +5,8 @@ import { fileURLToPath } from 'node:url'
 import { type StartedContainer, startContainer } from '@outrider/core/testing'
 import { Program, until } from '../../../test/support/program.ts'
 import {
-  type Files,
   type GitHttpServer,
   makeRepository,
-  type Signer,
   serveHttp,
   type TestRepository,
 } from '../../git-mirror/src/git-servers-test-support.ts'
@@ -50,9 +48,9 @@ export class Scene implements AsyncDisposable {
   }
 
   /** A few files that all hold the text; gives the hash. */
-  async commit(text: string, sign?: Signer): Promise<string> {
+  async commit(text: string, options?: Parameters<TestRepository['commit']>[1]): Promise<string> {
     const files = Object.fromEntries(['index.html', 'deep/a', 'deep/er/b'].map((path) => [path, text]))
-    const hash = await this.repository.commit(files as Files, { ...(sign !== undefined && { sign }) })
+    const hash = await this.repository.commit(files, options)
     this.versions.set(hash, files)
     return hash
   }
