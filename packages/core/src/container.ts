@@ -67,6 +67,8 @@ export interface Needs {
   readonly memory?: number
   /** Seconds that it may take until it is ready for the first time; a minute without. */
   readonly readyWithin?: number
+  /** Whether it ends by itself and the application begins after it: an init container. */
+  readonly endsByItself?: boolean
   /** Those of `volumes` from which nothing is read. */
   readonly unread?: readonly string[]
 }

@@ -219,7 +219,7 @@ const params = {
   }),
   oneTime: goFlag('Ends after the first sync, as an init container does.', older('oneTime')),
   maxFailures: goInteger(-(2 ** 31))(
-    'How many syncs may fail in a row until it ends: 0 and 1 at the first, negative never. Never, too, for a table of repositories where it is not set.',
+    'How many syncs may fail in a row until it ends: 0 and 1 at the first, negative never. Never, too, for a table of repositories where it is not set, unless it is one-time.',
     { default: '0', ...older('maxFailures') },
   ),
   readyMaxAge: goDuration('1s')(
@@ -514,12 +514,14 @@ const checks: readonly Check<typeof params>[] = [
     if (httpMetrics) yield `${nameOf('httpMetrics')} needs ${nameOf('httpBind')}`
     if (httpPprof) yield `${nameOf('httpPprof')} needs ${nameOf('httpBind')}`
   },
-  function* ({ repo, repositories, link }, nameOf) {
+  function* ({ repo, repositories, link, username, password, passwordFile }, nameOf) {
     if (repositories === undefined) return
-    if (repo !== undefined)
-      yield `${nameOf('repo')} and ${nameOf('repositories')} are both set: put all into the table`
-    if (link !== undefined)
-      yield `${nameOf('link')} and ${nameOf('repositories')} are both set: each entry has its own`
+    const table = nameOf('repositories')
+    if (repo !== undefined) yield `${nameOf('repo')} and ${table} are both set: put all into the table`
+    if (link !== undefined) yield `${nameOf('link')} and ${table} are both set: each entry has its own`
+    // It would be sent to the host of every entry.
+    if (username !== undefined || password !== undefined || passwordFile !== undefined)
+      yield `${nameOf('username')} and ${table} are both set: give each entry its own, or ${nameOf('credential')} with a URL`
   },
   function* ({ repo, root, link }, nameOf) {
     if (repo === undefined) return
@@ -609,7 +611,8 @@ export default defineContainer({
     { variable: 'GITSYNC_SSH', takesValue: false, why: 'has never done anything', refused: false },
   ],
   checks,
-  needs: ({ sshKeyFile, repo, cookieFile: hasCookies, syncTimeout }) => ({
+  needs: ({ sshKeyFile, repo, cookieFile: hasCookies, syncTimeout, oneTime }) => ({
+    endsByItself: oneTime,
     memory: 512,
     // The first sync may take all of its time.
     readyWithin: Math.max(60, Math.ceil(syncTimeout / 1000)),
@@ -653,8 +656,7 @@ export default defineContainer({
         await context.follow('repositories', ['repositories'], async (contents) => {
           const table = await readTable(requireFile(contents, repositories), params.root)
           const entries = table.map((entry) => {
-            const login = entry.credential ?? loginOf({ repo: entry.repo, ...loginParams(params) })
-            return want(entrySettings(params, context.given('maxFailures'), entry), login)
+            return want(entrySettings(params, context.given('maxFailures'), entry), entry.credential)
           })
           await set.apply(entries)
           synced.close('not every repository was synced yet')
@@ -780,7 +782,7 @@ function entrySettings(params: Values, isLimited: boolean, entry: RepositoryEntr
   return {
     ...common,
     // Several share a process, and one of them must not end the others.
-    ...(!isLimited && { maxFailures: -1, initMaxFailures: params.initMaxFailures ?? -1 }),
+    ...(!isLimited && !params.oneTime && { maxFailures: -1, initMaxFailures: params.initMaxFailures ?? -1 }),
     ...{ name, link, repo: absoluteRepo(repo), directory: resolve(common.root, '.repositories', name) },
     ...defined({
       ref: entry.ref,

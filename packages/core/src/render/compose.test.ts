@@ -136,3 +136,12 @@ it('names the ports to publish', () => {
     '#       - "7000:7000"\n#       - "9199:9199"\n',
   )
 })
+
+it('the application starts after one that ends by itself, which has a network of its own', () => {
+  const { services } = parse(compose({ ...sample, needs: () => ({ endsByItself: true }) })) as Compose
+  expect(services['app']).toMatchObject({
+    depends_on: { 'adapter-sample': { condition: 'service_completed_successfully' } },
+  })
+  expect(services['adapter-sample']).toMatchObject({ restart: 'on-failure' })
+  expect(services['adapter-sample']).not.toHaveProperty('network_mode')
+})

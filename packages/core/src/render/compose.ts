@@ -5,14 +5,19 @@ import {
   imageOf,
   type Mount,
   mountsOf,
+  type Port,
   portsOf,
   settingsOf,
   unmountedOf,
   unsetSecretsOf,
+  valuesOf,
   yamlText,
 } from './settings.ts'
 
-/** A compose service that shares the network of the service `app`, as the containers of a pod do. */
+/**
+ * A compose service that shares the network of the service `app`, as the containers of a pod do. Before one that ends by
+ * itself the application does not start.
+ */
 export function compose(container: Container, given: readonly GivenParam[] = []): string {
   const settings = settingsOf(container, given)
   const drain = drainOf(container, given)
@@ -21,21 +26,23 @@ export function compose(container: Container, given: readonly GivenParam[] = [])
   const ports = portsOf(container, given).filter(({ isLoopback }) => !isLoopback)
   const mounts = mountsOf(container, given)
   const shared = mounts.filter(({ from }) => from === 'shared')
+  const { endsByItself = false } = container.needs(valuesOf(container, given))
+  const after = endsByItself
+    ? ['    depends_on:', `      ${container.name}: { condition: service_completed_successfully }`]
+    : []
   const lines = [
-    '# Use beside your own file: docker compose -f compose.yaml -f this-file.yaml up. It shares the network of the service',
-    `# app${ports.length > 0 ? ', which publishes the ports of both:' : '.'}`,
-    ...(ports.length > 0 ? ['#   app:', '#     ports:'] : []),
-    ...ports.map(({ port }) => `#       - "${port}:${port}"`),
+    ...(endsByItself ? headOfInit : headOfSidecar(ports)),
     'services:',
-    ...(shared.length > 0 ? ['  app:', '    volumes:'] : []),
+    ...(shared.length > 0 || endsByItself ? ['  app:', ...after] : []),
+    ...(shared.length > 0 ? ['    volumes:'] : []),
     ...shared.map((mount) => `      - ${mounted(mount, true)}`),
     `  ${container.name}:`,
     `    image: ${imageOf(container)}`,
-    '    network_mode: service:app',
+    ...(endsByItself ? [] : ['    network_mode: service:app']),
     '    read_only: true',
     '    cap_drop: [ALL]',
     '    security_opt: ["no-new-privileges:true"]',
-    '    restart: unless-stopped',
+    `    restart: ${endsByItself ? 'on-failure' : 'unless-stopped'}`,
     `    # Longer than the drain of ${drain.shown}, so that it is never cut short.`,
     `    stop_grace_period: ${drain.seconds + 5}s`,
   ]
@@ -66,6 +73,17 @@ export function compose(container: Container, given: readonly GivenParam[] = [])
     lines.push('secrets:', ...secrets.flatMap((name) => [`  ${name}:`, `    file: ./${name}`]))
   return `${lines.join('\n')}\n`
 }
+
+const use = '# Use beside your own file: docker compose -f compose.yaml -f this-file.yaml up.'
+
+const headOfInit = [`${use} The service app`, '# starts when this one has ended well.']
+
+const headOfSidecar = (ports: readonly Port[]): readonly string[] => [
+  `${use} It shares the network of the service`,
+  `# app${ports.length > 0 ? ', which publishes the ports of both:' : '.'}`,
+  ...(ports.length > 0 ? ['#   app:', '#     ports:'] : []),
+  ...ports.map(({ port }) => `#       - "${port}:${port}"`),
+]
 
 /** What is not shared is beside the compose file, in a directory of the same name. */
 const mounted = ({ name, directory, from }: Mount, readOnly: boolean): string =>

@@ -267,3 +267,11 @@ it('every volume that is mounted is declared, under a name that Kubernetes takes
   expect(names(sidecar()['volumeMounts'])).toEqual(names(spec()['volumes']))
   for (const name of names(spec()['volumes'])) expect(name).toMatch(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/)
 })
+
+it('one that ends by itself is an init container without probes and ports', () => {
+  const once = { ...sample, needs: () => ({ endsByItself: true }) }
+  const [container] = (parse(pod(once)) as Pod).spec.initContainers
+  expect(Object.keys(container)).not.toEqual(
+    expect.arrayContaining([expect.stringMatching(/^(restartPolicy|ports|.*Probe)$/)]),
+  )
+})

@@ -17,7 +17,10 @@ import {
   yamlText,
 } from './settings.ts'
 
-/** A Kubernetes pod with the container as native sidecar (KEP-753): it starts before and ends after the application. */
+/**
+ * A Kubernetes pod with the container as native sidecar (KEP-753): it starts before and ends after the application. One
+ * that ends by itself is an init container, which has no probes.
+ */
 export function pod(container: Container, given: readonly GivenParam[] = []): string {
   const volumes = mountsOf(container, given)
   const shared = volumes.filter(({ from }) => from === 'shared')
@@ -57,15 +60,7 @@ export function pod(container: Container, given: readonly GivenParam[] = []): st
             '    timeoutSeconds: 3',
           ]
         : [`    httpGet: { path: ${probePaths[kind]}, port: ${admin} }`]
-    const { readyWithin = DEFAULT_READY_SECONDS } = of.needs(valuesOf(of, params))
-    return [
-      `- name: ${of.name}`,
-      `  # With your registry and a tag, such as registry.example.com/${imageOf(of)}:${version}.`,
-      `  image: ${imageOf(of)}`,
-      '  imagePullPolicy: IfNotPresent',
-      '  # Native sidecar, Kubernetes 1.29 and later; before that, move this entry to containers without this line.',
-      '  restartPolicy: Always',
-      ...env(of, params),
+    const reached = (readyWithin: number) => [
       ...(ports.length > 0 ? ['  ports:'] : []),
       ...ports.map(({ name, port }) => `    - { name: ${name}, containerPort: ${port} }`),
       '  startupProbe:',
@@ -78,6 +73,21 @@ export function pod(container: Container, given: readonly GivenParam[] = []): st
       '  livenessProbe:',
       ...probe('live'),
       '    periodSeconds: 10',
+    ]
+    const { readyWithin = DEFAULT_READY_SECONDS, endsByItself = false } = of.needs(valuesOf(of, params))
+    return [
+      `- name: ${of.name}`,
+      `  # With your registry and a tag, such as registry.example.com/${imageOf(of)}:${version}.`,
+      `  image: ${imageOf(of)}`,
+      '  imagePullPolicy: IfNotPresent',
+      ...(endsByItself
+        ? ['  # Ends by itself, and the application starts then.']
+        : [
+            '  # Native sidecar, Kubernetes 1.29 and later; before that, move this entry to containers without this line.',
+            '  restartPolicy: Always',
+          ]),
+      ...env(of, params),
+      ...(endsByItself ? [] : reached(readyWithin)),
       '  resources:',
       '    requests: { cpu: 10m, memory: 64Mi }',
       ...memory(of, params),
