@@ -47,6 +47,11 @@ export class Scene implements AsyncDisposable {
     return this.keep(await serveHttp(join(this.base, 'repositories'), options))
   }
 
+  /** Another repository beside it. */
+  sibling(name: string): Promise<TestRepository> {
+    return makeRepository(join(this.base, 'repositories', `${name}.git`))
+  }
+
   /** A few files that all hold the text; gives the hash. */
   async commit(text: string, options?: Parameters<TestRepository['commit']>[1]): Promise<string> {
     const files = Object.fromEntries(['index.html', 'deep/a', 'deep/er/b'].map((path) => [path, text]))
