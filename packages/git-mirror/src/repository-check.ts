@@ -21,5 +21,8 @@ function isVerdict({ exitCode, said, kind }: GitError): boolean {
   if (exitCode === undefined) return false
   if (exitCode >= 128) return kind === 'corrupt'
   const lines = said.split('\n').filter((line) => line.trim() !== '')
-  return exitCode !== 1 || lines.some((line) => !/^(error|warning) in \w+ [0-9a-f]+: /.test(line))
+  return (
+    exitCode !== 1 ||
+    lines.some((line) => !/^(notice: |warning: |(error|warning) in \w+ [0-9a-f]+: )/.test(line))
+  )
 }

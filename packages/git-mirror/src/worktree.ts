@@ -131,8 +131,8 @@ export async function isUnchanged(work: TreeWork, path: string): Promise<boolean
  */
 async function changesIn({ git, directory, signal }: TreeWork, path: string): Promise<string | undefined> {
   const args = ['status', '--porcelain', '--untracked-files=no', '--ignore-submodules=none']
-  // Neither the index is written nor anything fetched for the question; before 2.45 git knows only the last of them.
-  const variables = { GIT_OPTIONAL_LOCKS: '0', GIT_NO_LAZY_FETCH: '1', GIT_ALLOW_PROTOCOL: '' }
+  // Neither the index is written nor anything fetched for the question.
+  const variables = { GIT_OPTIONAL_LOCKS: '0', GIT_NO_LAZY_FETCH: '1' }
   try {
     const changes = await git.run(args, { directory, signal, cwd: path, variables })
     return createHash('sha256').update(changes).digest('hex')
