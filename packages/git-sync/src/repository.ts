@@ -45,7 +45,8 @@ export interface RepositorySettings extends MirrorSettings {
 /** What a repository works with. */
 export interface Surroundings {
   readonly git: Git
-  readonly refs?: RefSource
+  /** Disposed of at the end. */
+  readonly refs?: RefSource & AsyncDisposable
   /** Of hooks. */
   readonly environment: Readonly<Record<string, string>>
   readonly access: (signal: AbortSignal) => Promise<Access>
@@ -156,13 +157,18 @@ class Repository implements RepositorySync {
   async stop(): Promise<void> {
     await this.#loop.stop()
     await Promise.all(this.#hooks.map((hook) => hook.stop()))
-    await this.#mirror[Symbol.asyncDispose]()
+    await this.#close()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#loop[Symbol.asyncDispose]()
     await Promise.all(this.#hooks.map((hook) => hook[Symbol.asyncDispose]()))
+    await this.#close()
+  }
+
+  async #close(): Promise<void> {
     await this.#mirror[Symbol.asyncDispose]()
+    await this.#around.refs?.[Symbol.asyncDispose]()
   }
 
   /** Of a one-time sync the hooks belong to the result. */
