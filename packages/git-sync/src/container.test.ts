@@ -1,13 +1,13 @@
 import { createHmac, generateKeyPairSync } from 'node:crypto'
-import { mkdir, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises'
+import { lstat, mkdir, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises'
 import { isAbsolute, join } from 'node:path'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { until } from '../../../test/support/program.ts'
 import { resolve } from '../../core/src/resolve.ts'
 import { makeGpgSigner, makeSshSigner, run } from '../../git-mirror/src/git-servers-test-support.ts'
 import container from './container.ts'
 import { peerOptions } from './index.ts'
-import { ask, logged, metric, Scene, TOKEN } from './scene-test-support.ts'
+import { ask, filesIn, logged, metric, Scene, TOKEN } from './scene-test-support.ts'
 import { serve } from './test-support.ts'
 
 let scene: Scene
@@ -394,4 +394,146 @@ it('The flags and variables of kubernetes/git-sync mean what they mean there.', 
       expect(warnings).toEqual([expect.stringContaining(`${name} is deprecated: set ${param.variable}`)])
     }
   }
+})
+
+describe('beside its contract', () => {
+  it('a table of repositories is followed: entries come, go and change, and the others go on as they are', async () => {
+    const hashes = [await scene.commit('one'), await scene.commit('two')] as const
+    const file = join(scene.base, 'repositories.yaml')
+    const write = (refs: Readonly<Record<string, string>>) =>
+      writeFile(
+        file,
+        `repositories:\n${Object.entries(refs)
+          .map(
+            ([name, ref]) =>
+              `  - { name: ${name}, repo: ${scene.repository.directory}, ref: ${ref}, link: ${name} }\n`,
+          )
+          .join('')}`,
+      )
+    await write({ stays: hashes[0], changes: hashes[0], goes: hashes[0] })
+    const table = { GITSYNC_REPO: '', GITSYNC_LINK: '', GITSYNC_REPOSITORIES: file }
+    const running = await scene.start({ ...table, GITSYNC_MAX_FAILURES: '' })
+    const shown = async () => {
+      const { repositories } = (await (await running.ask('/status')).json()) as {
+        repositories: { name: string; link: string; lastSuccess?: number }[]
+      }
+      if (repositories.some(({ lastSuccess }) => lastSuccess === undefined)) return ''
+      const texts = repositories.map(
+        async ({ name, link }) => `${name}=${await readFile(join(link, 'index.html'), 'utf8')}`,
+      )
+      return (await Promise.all(texts)).toSorted().join(' ')
+    }
+    await until('all', async () => (await shown()) === 'changes=one goes=one stays=one')
+    const syncs = () => metric(running, 'syncs_total', 'repository="stays"')
+    const before = await syncs()
+    await write({ stays: hashes[0], changes: hashes[1], comes: hashes[1] })
+    await until('the others', async () => (await shown()) === 'changes=two comes=two stays=one')
+    expect(await syncs()).toBe(before)
+    expect(await ask(running, { path: '/sync/comes' })).toBe(202)
+    expect(await ask(running, { path: '/sync/goes' })).toBe(404)
+    await write({ 'Not a name': hashes[0] })
+    await until('the refusal', () =>
+      running.events.some(({ error }) => /line 2.*name is "Not a name"/.test(String(error))),
+    )
+    expect(await shown()).toBe('changes=two comes=two stays=one')
+    expect((await running.ask('/readyz')).status).toBe(200)
+  })
+
+  it('one of several that fails leaves the others alone, and closes readiness', async () => {
+    const hash = await scene.commit('good')
+    const file = join(scene.base, 'repositories.yaml')
+    await writeFile(
+      file,
+      `repositories:
+  - { name: good, repo: ${scene.repository.directory}, link: site }
+  - { name: bad, repo: ${scene.base}/nowhere.git }
+`,
+    )
+    const table = { GITSYNC_REPO: '', GITSYNC_LINK: '', GITSYNC_REPOSITORIES: file }
+    const running = await scene.start({ ...table, GITSYNC_MAX_FAILURES: '' })
+    await scene.shows(hash)
+    await until('the failure', async () => (await metric(running, 'errors_total', 'repository="bad"')) > 0)
+    expect((await running.ask('/readyz')).status).toBe(503)
+    await scene.publish(running, 'still good')
+  })
+
+  it('GITSYNC_PUBLISH=copy publishes a directory with plain files, and removes those that are gone', async () => {
+    await scene.repository.commit({ 'index.html': 'first', 'gone.html': 'first' })
+    const running = await scene.start({ GITSYNC_PUBLISH: 'copy' })
+    const shows = (files: Readonly<Record<string, string>>) =>
+      until('the copy', async () => {
+        const found = await filesIn(scene.link).catch(() => ({}))
+        return JSON.stringify(found) === JSON.stringify(files)
+      })
+    await shows({ 'gone.html': 'first', 'index.html': 'first' })
+    expect((await lstat(scene.link)).isDirectory()).toBe(true)
+    await scene.repository.commit({ 'index.html': 'second', 'gone.html': null })
+    await ask(running)
+    await shows({ 'index.html': 'second' })
+    expect(await readdir(scene.link)).toEqual(['index.html'])
+  })
+
+  it('a hook before publishing sees the new tree, and where it fails the old one stays', async () => {
+    const hook = join(scene.base, 'hook')
+    await writeFile(hook, '#!/bin/sh\ngrep -q good index.html\n', { mode: 0o755 })
+    const first = await scene.commit('good')
+    const running = await scene.start({
+      GITSYNC_PRE_PUBLISH_EXECHOOK_COMMAND: hook,
+      GITSYNC_MAX_FAILURES: '0',
+    })
+    await scene.shows(first)
+    await scene.commit('bad')
+    await ask(running)
+    await until('the refusal', async () => (await metric(running, 'errors_total', 'kind="hook"')) === 1)
+    expect(await scene.whole()).toBe(first)
+    await scene.publish(running, 'good again')
+  })
+
+  it('two processes in one root do not disturb each other: the second says so, and takes over from the first', async () => {
+    const hash = await scene.commit('first')
+    const first = await scene.start()
+    await scene.shows(hash)
+    const second = await scene.start({ GITSYNC_PERIOD: '50ms' })
+    await until('the failure', async () => (await metric(second, 'errors_total', 'kind="locked"')) > 0)
+    await first[Symbol.asyncDispose]()
+    await scene.shows(await scene.commit('second'))
+  })
+
+  it('a drain ends what is in hand and begins no more', async () => {
+    const server = await scene.serve()
+    const before = await scene.commit('before')
+    const running = await scene.start({ GITSYNC_REPO: server.urlOf('site.git') })
+    await scene.shows(before)
+    const { promise: held, resolve: release } = Promise.withResolvers<void>()
+    server.fault = { kind: 'hold', on: ['pack'], until: held }
+    const packs = () => server.requests.filter(({ kind }) => kind === 'pack').length
+    const known = packs()
+    const hash = await scene.commit('in hand')
+    await ask(running)
+    await until('the question for a pack', () => packs() > known)
+    const drained = running.drain()
+    expect(await ask(running)).toBe(503)
+    release()
+    expect(await drained).toBe('finished')
+    expect(await scene.whole()).toBe(hash)
+  })
+
+  it('a repository that goes leaves no connection behind', async () => {
+    const server = await scene.serve({ keepAliveMs: 60_000 })
+    const file = join(scene.base, 'repositories.yaml')
+    await scene.commit('one')
+    const write = (name: string) =>
+      writeFile(
+        file,
+        `repositories: [{ name: ${name}, repo: '${server.urlOf('site.git')}', link: ${name} }]\n`,
+      )
+    await write('first')
+    const table = { GITSYNC_REPO: '', GITSYNC_LINK: '', GITSYNC_REPOSITORIES: file }
+    const running = await scene.start(table)
+    for (const name of ['first', 'second', 'third']) {
+      await write(name)
+      await until(name, async () => (await metric(running, 'syncs_total', `repository="${name}"`)) > 0)
+    }
+    await until('the end of the others', () => server.open <= 1)
+  })
 })
