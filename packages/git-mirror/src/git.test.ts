@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Access } from './access.ts'
+import { moduleAt, Scratch } from './file-system-test-support.ts'
 import { createGit, type GitOptions } from './git.ts'
 import type { GitError } from './git-error.ts'
 
@@ -118,6 +119,23 @@ describe('how it ends', () => {
     expect(error.message.length).toBeLessThan(2_000)
   })
 
+  it('where no file can be opened any more it cannot be started, and nothing else ends of it', async () => {
+    await using scratch = new Scratch()
+    const text = `
+      import { openSync } from 'node:fs'
+      const { createGit } = await import(${moduleAt('git.ts')})
+      const run = () => createGit({ environment: { PATH: process.env.PATH } })
+        .run(['version'], { directory: '/', signal: AbortSignal.timeout(60000) })
+        .catch((error) => error.name + ' ' + error.message)
+      await run()
+      try { for (;;) openSync('/dev/null') } catch {}
+      process.send(await run())
+      setTimeout(() => process.send('still here'), 100)`
+    const child = scratch.node(text, {}, ['sh', '-c', 'ulimit -n 64; exec "$@"', 'sh'])
+    expect(await child.said()).toMatch(/^GitError git version cannot be started: .*EMFILE/)
+    expect(await child.said()).toBe('still here')
+  })
+
   it('a program that is not there is said', async () => {
     const git = createGit({ program: '/nowhere/git' })
     expect(await failure(git.run(['test'], { directory, signal }))).toMatchObject({
@@ -153,6 +171,77 @@ describe('what an error says', () => {
       expect(error.message).not.toContain(word)
   })
 
+  it('no credential either that begins as another does', async () => {
+    const credentials = ['abcdef', 'abcdefghi'].map((password, index) => ({
+      ...{ url: `https://example.com/${index}`, username: 'me', password },
+    }))
+    const error = await failure(runs("echo 'fatal: abcdefghi and abcdef' >&2; exit 1", {}, { credentials }))
+    expect(error.message).toContain('fatal: *** and ***')
+  })
+
+  it('that the system may have ended it for want of memory', async () => {
+    expect((await failure(runs('kill -9 $$'))).message).toContain('more memory than the container may have')
+  })
+
+  it.each([
+    [
+      "fatal: unable to access 'https://x/certificate-expired.git/': Could not resolve host: x",
+      'unreachable',
+    ],
+    ["fatal: repository 'https://x/No space left on device/' not found", 'not-found'],
+    ["fatal: couldn't find remote ref refs/heads/server-certificate", 'no-ref'],
+  ])('nothing that comes of a name: %j is %s', async (said, kind) => {
+    expect((await failure(runs(`cat >&2 <<'END'\n${said}\nEND\nexit 128`))).kind).toBe(kind)
+  })
+
+  it.each([
+    [
+      '@@@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @@@\nHost key verification failed.',
+      'find out why',
+    ],
+    ['Host key verification failed.', "put the server's key into the known hosts file"],
+    [
+      "fatal: unable to access 'https://x/': server certificate verification failed. CAfile: none CRLfile: none",
+      'http.sslCAInfo, or have the certificate renewed if it has expired',
+    ],
+    [
+      "fatal: unable to access 'https://x/': SSL certificate problem: certificate has expired",
+      'http.sslCAInfo, or have the certificate renewed if it has expired',
+    ],
+    [
+      "fatal: unable to access 'https://x/': SSL: no alternative certificate subject name matches target host name 'x'",
+      'use a name in the address',
+    ],
+    [
+      "fatal: unable to access 'https://x/': error setting certificate verify locations:  CAfile: /x CApath: none",
+      'check the file that http.sslCAInfo',
+    ],
+    [
+      "remote: Repository not found.\nfatal: repository 'https://github.com/a/b/' not found",
+      'check the address, and whether the credentials may see it',
+    ],
+    [
+      'ERROR: Repository not found.\nfatal: Could not read from remote repository.',
+      'check the address, and whether the credentials may see it',
+    ],
+    [
+      "remote: Permission to a/b.git denied to c.\nfatal: unable to access 'https://github.com/a/b.git/': The requested URL returned error: 403",
+      'check user, password, token or key',
+    ],
+    [
+      "remote: Invalid username or token. Password authentication is not supported for Git operations.\nfatal: Authentication failed for 'https://github.com/a/b.git/'",
+      'check user, password, token or key',
+    ],
+    [
+      'fatal: remote error: upload-pack: not our ref 1234',
+      'many servers give no commit that neither a branch nor a tag leads to',
+    ],
+    ['error: cannot run ssh: No such file or directory\nfatal: unable to fork', 'install what git calls'],
+  ])('what helps: after %j it says %j', async (said, remedy) => {
+    const error = await failure(runs(`cat >&2 <<'END'\n${said}\nEND\nexit 128`))
+    expect(error.message).toContain(remedy)
+  })
+
   it.each([
     ["fatal: Authentication failed for 'https://x/'", 'authentication'],
     ["fatal: could not read Username for 'https://x': terminal prompts disabled", 'authentication'],
@@ -171,6 +260,10 @@ describe('what an error says', () => {
     ["fatal: could not create work tree dir 'x': Read-only file system", 'read-only'],
     ['fatal: loose object 1234 (stored in .git/objects/12/34) is corrupt', 'corrupt'],
     ["fatal: transport 'ext' not allowed", 'refused'],
+    ["fatal: unable to access 'https://x/': Received HTTP code 407 from proxy after CONNECT", 'unreachable'],
+    ["fatal: unable to access 'https://x/': The requested URL returned error: 429", 'unreachable'],
+    ['fatal: unknown repository extension found:\n\trelativeworktrees', 'corrupt'],
+    ["fatal: Unable to find remote helper for 'https'", 'missing-program'],
     ["error: cannot open '.git/FETCH_HEAD': Permission denied", 'permission'],
   ])('%j is %s', async (said, kind) => {
     const error = await failure(runs(`cat >&2 <<'END'\n${said}\nEND\nexit 128`))
