@@ -167,8 +167,9 @@ export class SyncContainer extends Logging {
       if (hasEnded && found === undefined) throw new Error(`it has ended without ${what}`)
       return found
     }
-    return until(what, lookWhileItRuns).catch((error: Error) => {
-      throw new Error(`${error.message}; its log:\n${this.stdout}${this.stderr}`)
+    return until(what, lookWhileItRuns).catch(async (error: Error) => {
+      const ended = this.hasEnded ? ` with ${await this.ended()}` : ''
+      throw new Error(`${error.message}${ended}; its log:\n${this.stdout}${this.stderr}`)
     })
   }
 
@@ -240,7 +241,8 @@ export class Origin implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#servers.map((server) => server[Symbol.asyncDispose]()))
-    await rm(this.directory, { recursive: true })
+    // What a killed process has left running may still write.
+    await rm(this.directory, { recursive: true, force: true, maxRetries: 10 })
   }
 }
 
