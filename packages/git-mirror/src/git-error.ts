@@ -72,8 +72,8 @@ const rules: readonly Rule[] = [
   },
   {
     kind: 'certificate',
-    pattern: /error (setting|reading ca) cert/i,
-    remedy: 'check the file that http.sslCAInfo or GIT_SSL_CAINFO names',
+    pattern: /error (setting|reading ca) cert|Problem with the (SSL CA|local SSL) cert/i,
+    remedy: 'check the files that http.sslCAInfo, GIT_SSL_CAINFO or http.sslCert name',
   },
   {
     kind: 'certificate',
@@ -116,7 +116,8 @@ const rules: readonly Rule[] = [
   },
   {
     kind: 'missing-program',
-    pattern: /cannot run \S+: No such file or directory|Unable to find remote helper/i,
+    pattern:
+      /cannot run \S+: No such file or directory|nable to find remote helper|^.*\S: (command )?not found$/m,
     remedy: 'install what git calls for this address',
   },
   { kind: 'refused', pattern: /transport '.*' not allowed|protocol '.*' (is )?not supported/i },

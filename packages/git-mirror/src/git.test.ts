@@ -214,7 +214,7 @@ describe('what an error says', () => {
     ],
     [
       "fatal: unable to access 'https://x/': error setting certificate verify locations:  CAfile: /x CApath: none",
-      'check the file that http.sslCAInfo',
+      'check the files that http.sslCAInfo',
     ],
     [
       "remote: Repository not found.\nfatal: repository 'https://github.com/a/b/' not found",
