@@ -18,14 +18,22 @@ const readable = ['--log-level', 'info', '--log-format', 'json']
 /** The last words of a container that are kept. */
 const mostWords = 20
 
-/** Starts a container, whose log says where it listens; rejects with its last words when it ends before that. */
-export async function startChild(program: readonly string[], args: readonly string[]): Promise<Child> {
+/**
+ * Starts a container, whose log says where it listens; rejects with its last words when it ends before that.
+ * @param env all of its environment
+ */
+export async function startChild(
+  program: readonly string[],
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<Child> {
   const [file = '', ...before] = program
   // In a process group of its own, so that Ctrl-C reaches this program alone, which then drains the child once. The IPC
   // channel tells the child when this program has gone, however it went.
   const child = spawn(file, [...before, ...args, ...readable], {
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     detached: true,
+    env,
   })
   const ended = new Promise<number>((resolve, reject) => {
     child.once('close', (code) => resolve(code ?? 1))

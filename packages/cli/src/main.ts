@@ -42,7 +42,7 @@ if (command === undefined || command === '--help' || command === '-h' || command
   }
   const write = (text: string) => void process.stdout.write(text)
   const program = [process.execPath, ...process.execArgv, process.argv[1] ?? '']
-  process.exitCode = await tour({ args: rest, program, stop: stop.signal, write })
+  process.exitCode = await tour({ args: rest, program, env: process.env, stop: stop.signal, write })
 } else if (isContainerName(command)) {
   // A person at a terminal reads text more easily; programs get JSON.
   const env = process.stdout.isTTY ? { LOG_FORMAT: 'text', ...process.env } : process.env

@@ -1,8 +1,10 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { Agent, request } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, it } from 'vitest'
 import { containers } from './containers.ts'
@@ -21,8 +23,8 @@ class Outrider {
   readonly ended: Promise<unknown>
   output = ''
 
-  constructor(...args: string[]) {
-    this.#child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  constructor(args: readonly string[], env: NodeJS.ProcessEnv = process.env) {
+    this.#child = spawn(process.execPath, [program, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => (this.output += text))
     }
@@ -47,6 +49,8 @@ class Outrider {
   async kill(): Promise<void> {
     this.#child.kill('SIGKILL')
     await this.ended
+    const [, directory] = / site +(\/\S+)\/site\n/.exec(this.output) ?? []
+    if (directory !== undefined) rmSync(directory, { recursive: true, force: true, maxRetries: 3 })
   }
 }
 
@@ -113,7 +117,7 @@ it('drains when the shell is ended that npx has put before it', async () => {
 
 describe('outrider tour', () => {
   it('shows every container at work, and drains at Ctrl-C', async () => {
-    const tour = new Outrider('tour')
+    const tour = new Outrider(['tour'])
     await tour.says(new RegExp(`${names.length} of ${names.length} answered`))
     expect(await get(await tour.says(/sidecar-https +(https:\S+)/))).toContain('plain HTTP only')
     const spread = await tour.says(/300 keys written and read in \d+ ms: (.*)/)
@@ -121,16 +125,27 @@ describe('outrider tour', () => {
     expect(counts).toHaveLength(3)
     expect(Math.min(...counts)).toBeGreaterThan(50)
     expect(counts.reduce((sum, count) => sum + count, 0)).toBe(300)
+    const link = await tour.says(/a push was live in \d+ ms: (.*)/)
+    expect(readFileSync(join(link, 'index.html'), 'utf8')).toBe('Hello from the second commit.\n')
     tour.signal('SIGINT')
     expect(await tour.ended).toBe(0)
     expect(tour.output).toContain('Drained')
+    expect(existsSync(link)).toBe(false)
+  })
+
+  it('says so where git is not installed, and shows the others', async () => {
+    const tour = new Outrider(['tour'], { ...process.env, PATH: '/nonexistent' })
+    await tour.says(/git-sync +skipped: git is not installed here/)
+    await tour.says(new RegExp(`${names.length - 1} of ${names.length - 1} answered`))
+    tour.signal('SIGINT')
+    expect(await tour.ended).toBe(0)
   })
 
   it('with --target serves the application of the user', async () => {
     const app = createServer((_, response) => response.end('mine')).listen(0, '127.0.0.1')
     await once(app, 'listening')
     const target = `http://127.0.0.1:${(app.address() as AddressInfo).port}`
-    const tour = new Outrider('tour', '--target', target, '--listen', '127.0.0.1:0')
+    const tour = new Outrider(['tour', '--target', target, '--listen', '127.0.0.1:0'])
     expect(await get(await tour.says(/sidecar-https +(https:\S+)/))).toBe('mine')
     await tour.says(/200 in \d+ ms/)
     tour.signal('SIGTERM')
@@ -140,7 +155,7 @@ describe('outrider tour', () => {
   })
 
   it('says when nothing answers at --target, and stays for when something does', async () => {
-    const tour = new Outrider('tour', '--target', 'http://127.0.0.1:1', '--listen', '127.0.0.1:0')
+    const tour = new Outrider(['tour', '--target', 'http://127.0.0.1:1', '--listen', '127.0.0.1:0'])
     await tour.says(/502.*no application there/)
     await tour.says(/0 of \d+ answered/)
     tour.signal('SIGINT')
@@ -148,13 +163,13 @@ describe('outrider tour', () => {
   })
 
   it('passes on what a container has against its flags', async () => {
-    const tour = new Outrider('tour', '--targte', 'http://127.0.0.1:3000')
+    const tour = new Outrider(['tour', '--targte', 'http://127.0.0.1:3000'])
     expect(await tour.ended).toBe(1)
     expect(tour.output).toContain('did you mean --target?')
   })
 
   it('leaves no container behind when it is killed', async () => {
-    const tour = new Outrider('tour')
+    const tour = new Outrider(['tour'])
     const url = await tour.says(/sidecar-https +(https:\S+)/)
     await tour.says(/answered/)
     await tour.kill()

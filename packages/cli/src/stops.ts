@@ -1,7 +1,10 @@
+import { readFile, readlink } from 'node:fs/promises'
 import { request } from 'node:https'
+import { basename, join } from 'node:path'
 import type { TLSSocket } from 'node:tls'
 import type { Container } from '@outrider/core'
 import { askRedis } from './ask-redis.ts'
+import type { Site } from './site.ts'
 import type { Surroundings } from './surroundings.ts'
 
 /** Name of a port, `admin` among them, to where a container listens. */
@@ -11,11 +14,15 @@ export type Addresses = Readonly<Record<string, string>>
 export interface Stop {
   /** Flags that put it in front of what there is, listening on free ports of loopback. */
   flags(around: Surroundings): string[]
+  /** Its environment beside that, of what may not be seen in the list of processes. */
+  variables?(around: Surroundings): Readonly<Record<string, string>>
+  /** Why there is nothing to show here, where that is so. */
+  lacks?(around: Surroundings): string | undefined
   /** The URL to show, from where the container listens. */
   url(addresses: Addresses): URL
   /** Makes real requests; resolves with what was seen, rejects with what was wrong. */
-  visit(url: URL, addresses: Addresses): Promise<string>
-  tryIt(url: URL): string
+  visit(url: URL, addresses: Addresses, around: Surroundings | undefined): Promise<string>
+  tryIt(url: URL, around: Surroundings | undefined): string
   /** How to have the same in front of one's own application. */
   yours: string
 }
@@ -38,6 +45,18 @@ const ownStops: Readonly<Partial<Record<string, Stop>>> = {
     visit: visitShards,
     tryIt: (url) => `printf 'GET user:1\\r\\nQUIT\\r\\n' | curl -s telnet://${url.host}`,
     yours: 'npx outrider ambassador-shard --servers redis-1:6379,redis-2:6379,redis-3:6379',
+  },
+  'git-sync': {
+    lacks: ({ site }) => (site === undefined ? 'git is not installed here, which it runs' : undefined),
+    flags: ({ site }) => [
+      ...['--repo', site?.repository ?? '', '--root', site?.root ?? '', '--link', 'site'],
+      ...['--period', '10s', '--max-failures', '-1', '--trigger-bind', '127.0.0.1:0'],
+    ],
+    variables: ({ site }) => ({ GITSYNC_TRIGGER_SECRET: site?.token ?? '' }),
+    url: ({ trigger }) => new URL(`http://${trigger}/sync`),
+    visit: (url, _, around) => visitSite(url, around?.site),
+    tryIt: (url, around) => `curl -X POST -H 'Authorization: Bearer ${around?.site?.token}' ${url.href}`,
+    yours: 'npx outrider git-sync --repo https://github.com/you/site.git --root /srv/site --period 30s',
   },
 }
 
@@ -126,4 +145,24 @@ async function spreadOf(admin: string): Promise<string> {
   const { pools } = (await answer.json()) as ShardPage
   const shards = pools.flatMap((pool) => pool.shards)
   return shards.map(({ name, requests }) => `${requests} on ${name}`).join(', ')
+}
+
+/** Commits a change, as a push does, and looks until it is live. */
+async function visitSite(url: URL, site: Site | undefined): Promise<string> {
+  if (site === undefined) throw new Error('there is no repository')
+  const text = 'Hello from the second commit.\n'
+  const hash = await site.change(text)
+  const begun = performance.now()
+  const headers = { authorization: `Bearer ${site.token}` }
+  const signal = AbortSignal.timeout(deadlineMs)
+  const { status } = await fetch(url, { method: 'POST', headers, signal })
+  if (status !== 202) throw new Error(`${status} from ${url.href}`)
+  while (basename(await readlink(site.link).catch(() => '')) !== hash) {
+    if (signal.aborted) throw new Error(`${hash} was not published in ${deadlineMs / 1000} s`)
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+  const ms = Math.round(performance.now() - begun)
+  const seen = await readFile(join(site.link, 'index.html'), 'utf8')
+  if (seen !== text) throw new Error(`${site.link} shows ${JSON.stringify(seen)}`)
+  return `a push was live in ${ms} ms: ${site.link}`
 }

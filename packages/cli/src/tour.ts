@@ -10,6 +10,8 @@ export interface TourOptions {
   readonly args: readonly string[]
   /** The command that starts the `outrider` program. */
   readonly program: readonly string[]
+  /** What that inherits. */
+  readonly env: Readonly<Record<string, string | undefined>>
   readonly stop: AbortSignal
   readonly write: (text: string) => void
 }
@@ -19,7 +21,7 @@ const all = Object.keys(containers) as ContainerName[]
 const serving: ContainerName = 'sidecar-https'
 
 /** Shows every container at work, in front of what is here or the user's application; resolves with the exit code. */
-export async function tour({ args, program, stop, write }: TourOptions): Promise<number> {
+export async function tour({ args, program, env, stop, write }: TourOptions): Promise<number> {
   const own = args.length > 0
   const names = own ? [serving] : all
   const children: Child[] = []
@@ -35,19 +37,28 @@ export async function tour({ args, program, stop, write }: TourOptions): Promise
         write(`  ${name.padEnd(20)} ${where}\n${' '.repeat(23)}${what}\n\n`)
     }
     let answered = 0
+    let skipped = 0
     for (const name of names) {
       const { default: container } = await containers[name]()
-      const flags = around === undefined ? args : stopOf(container).flags(around)
-      const starting = startChild(program, [name, ...withFreeAdmin(flags)])
+      const { flags, variables, lacks } = stopOf(container)
+      const missing = around && lacks?.(around)
+      if (missing !== undefined) {
+        write(`  ${name.padEnd(20)} skipped: ${missing}\n\n`)
+        skipped += 1
+        continue
+      }
+      const given = around === undefined ? args : flags(around)
+      const environment = { ...env, ...(around && variables?.(around)) }
+      const starting = startChild(program, [name, ...withFreeAdmin(given)], environment)
       const child = await Promise.race([starting, stopped])
       if (child === undefined) return 1
       children.push(child)
-      answered += await show(container, child, own, write)
+      answered += await show(container, child, around, write)
     }
     if (own && answered === 0) write(`  It stays up and serves the application as soon as that answers.\n\n`)
-    write(`${answered} of ${names.length} answered. Ctrl-C drains and ends.\n`)
+    write(`${answered} of ${names.length - skipped} answered. Ctrl-C drains and ends.\n`)
     // Somebody who puts a container in front of an application may start that one afterwards.
-    if (answered < names.length && !own) return 1
+    if (answered < names.length - skipped && !own) return 1
     await Promise.race([stopped, ...children.map(({ ended }) => ended)])
     if (!stop.aborted)
       write(`\nA container has ended by itself:\n${children.map(({ words }) => words()).join('\n')}`)
@@ -68,7 +79,7 @@ const withFreeAdmin = (flags: readonly string[]): string[] =>
 async function show(
   container: Container,
   child: Child,
-  own: boolean,
+  around: Surroundings | undefined,
   write: TourOptions['write'],
 ): Promise<0 | 1> {
   const { name, summary } = container
@@ -77,14 +88,14 @@ async function show(
   const line = (left: string, right: string) => write(`  ${left.padEnd(20)} ${right}\n`)
   line(name, url.href)
   line('', summary)
-  const seen = await stop.visit(url, child.addresses).then(
+  const seen = await stop.visit(url, child.addresses, around).then(
     (text) => ({ ok: true, text }),
     (error: Error) => ({ ok: false, text: error.message }),
   )
   line(seen.ok ? '  checked' : '  FAILED', seen.text)
   line('  its page', `http://${child.addresses['admin']}/`)
-  line('  try', stop.tryIt(url))
-  if (!own) line('  your application', stop.yours)
+  line('  try', stop.tryIt(url, around))
+  if (around !== undefined) line('  your application', stop.yours)
   write('\n')
   return seen.ok ? 1 : 0
 }
