@@ -6,7 +6,8 @@ export class RefusedAddress extends Error {
 const schemes = ['http', 'https', 'ssh', 'git', 'file', 'git+ssh', 'ssh+git']
 
 /**
- * Passes what can only be an address: a URL of a scheme that git itself speaks, `[user@]host:path`, or a local path.
+ * Passes what can only be an address: a URL of a scheme that git itself speaks, without a password and in HTTP without a
+ * user, `[user@]host:path`, or a local path.
  * Attacks: `--upload-pack=...` as an option, `-oProxyCommand=...` as a host (CVE-2017-1000117), `ext::sh -c ...` as a
  * transport that runs programs.
  * @throws RefusedAddress
@@ -23,10 +24,11 @@ export function checkRepo(repo: string): void {
     return
   }
   if (/^\.{0,2}\//.test(repo)) return
-  const [, user, host] = /^(?:([^@/:]+)@)?(\[[^\]/]+\]|[^:/]+):(?!\/\/)./.exec(repo) ?? []
+  const [, host, path] = /^((?:[^@/:]+@)?\[[^\]/]+\]|[^:/]+):(?!\/\/)(.+)/.exec(repo) ?? []
   if (host === undefined) refuse('must be a URL, user@host:path, or a path that begins with / or ./')
-  if (host?.startsWith('-') || user?.startsWith('-'))
-    refuse('must not name a host or user that begins with a dash')
+  // Git takes the brackets away.
+  if (/(^|[@[])-/.test(host ?? '')) refuse('must not name a host or user that begins with a dash')
+  if (path?.startsWith('-')) refuse('must not name a path that begins with a dash')
 }
 
 function refuse(why: string): never {
@@ -37,11 +39,16 @@ function checkUrl(repo: string, scheme: string): void {
   if (!schemes.includes(scheme))
     refuse(`must be a URL of http, https, ssh, git or file, and not of ${scheme}`)
   const parsed = URL.parse(repo) ?? refuse('must be a whole URL')
-  if (scheme !== 'file' && parsed.hostname === '') refuse('must name a host')
+  // Some programs overlook a slash too many, and take what follows for the host.
+  if (scheme !== 'file' && (parsed.hostname === '' || repo.includes(':///'))) refuse('must name a host')
   if (/^(-|%2d)/i.test(parsed.hostname) || /^(-|%2d)/i.test(parsed.username))
     refuse('must not name a host or user that begins with a dash')
-  if (parsed.password !== '')
-    refuse('must not hold a password: it would be written to .git/config; give it as a credential')
+  // Programs do not agree on where the host ends then.
+  if (repo.includes('\\')) refuse('must not hold a backslash')
+  const isHttp = /^https?$/.test(scheme)
+  // The user of HTTP may be a token.
+  if (parsed.password !== '' || (isHttp && parsed.username !== ''))
+    refuse('must not hold a password or token: it would be written to .git/config; give it as a credential')
 }
 
 /** The name of a commit in whole: 40 hexadecimal digits, 64 in repositories that use SHA-256. */

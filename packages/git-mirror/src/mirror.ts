@@ -35,7 +35,7 @@ export interface MirrorOptions {
   readonly directory: string
   /** Absolute path of what is published: a symbolic link, or with `copy` a directory. */
   readonly link: string
-  /** URL without a password, `user@host:path` or a local path. */
+  /** URL without a password, and in HTTP without a user; `user@host:path`; or a local path. */
   readonly repo: string
   /** Branch, tag, whole name of a ref, HEAD or a whole hash. */
   readonly ref: string
