@@ -157,6 +157,19 @@ it('processes killed at any instant of their try leave no second owner and nothi
   await last[Symbol.asyncDispose]()
 }, 120_000)
 
+it('what a process leaves that was killed while it wrote its record is cleared by the next', async () => {
+  const victim = scratch.node(`
+    import { open } from 'node:fs/promises'
+    import { lockDirectory } from ${moduleAt('./directory-lock.ts')}
+    await using file = await open('/dev/null')
+    Object.getPrototypeOf(file).write = () => process.kill(process.pid, 'SIGKILL')
+    await lockDirectory(${JSON.stringify(scratch.path)})`)
+  expect(await victim.said()).toBe('ended')
+  expect(left()).toEqual([expect.stringMatching(/^\.outrider\.lock\./)])
+  await using _lock = await lockDirectory(scratch.path)
+  expect(left()).toEqual(['.outrider.lock'])
+})
+
 it('many tries inside one process have one winner', async () => {
   for (let turn = 0; turn < 10; turn += 1) {
     const ends = await Promise.allSettled(Array.from({ length: 20 }, () => lockDirectory(scratch.path)))

@@ -48,7 +48,10 @@ export class Claim {
       const place = await placeOf((await home.stats()).dev)
       server = await listenIn(home, socketName(id))
       const claim = new Claim(path, id, home, place, server)
-      await claim.#beatIn(await open(claim.#recordPath, 'wx'))
+      // Whole or not there: half of one would be a sign of life of somebody unknown.
+      const draft = join(path, `${id}.draft`)
+      await claim.#write(await open(draft, 'wx'))
+      await rename(draft, claim.#recordPath)
       // Some volumes know no modes.
       await Promise.allSettled([chmod(claim.#recordPath, 0o644), home.chmod(mode)])
       return claim
@@ -86,10 +89,11 @@ export class Claim {
    */
   async beat(): Promise<number> {
     if (this.#server !== undefined) await lstat(join(this.#path, socketName(this.#id)))
-    return await this.#beatIn(await open(this.#recordPath, constants.O_RDWR | constants.O_NOFOLLOW))
+    await this.#write(await open(this.#recordPath, constants.O_RDWR | constants.O_NOFOLLOW))
+    return (await stat(this.#recordPath)).mtimeMs
   }
 
-  async #beatIn(record: FileHandle): Promise<number> {
+  async #write(record: FileHandle): Promise<void> {
     try {
       // The same text each time, so that nobody reads half of another. The volume notes the time by its own clock.
       await record.write(this.#text, 0)
@@ -100,7 +104,6 @@ export class Claim {
     } finally {
       await record.close()
     }
-    return (await stat(this.#recordPath)).mtimeMs
   }
 
   /** Whether others find it as it was made. */
