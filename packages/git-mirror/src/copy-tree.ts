@@ -1,10 +1,11 @@
-import { lstat, mkdir, realpath } from 'node:fs/promises'
+import { lstat, realpath } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { bringTree } from './copy-bring.ts'
 import { clearTree } from './copy-clear.ts'
 import { writeCopyState } from './copy-state.ts'
 import { CopyWorkshop } from './copy-workshop.ts'
 import { errnoOf, FileError, fileError, printable } from './file-error.ts'
+import { makeDirectory } from './make-directory.ts'
 import { OpenDirectory } from './open-directory.ts'
 
 export { type CopyState, readCopyState } from './copy-state.ts'
@@ -30,7 +31,7 @@ export interface CopyOptions {
  * @throws FileError, and the signal's reason; what was copied until then stays
  */
 export async function publishCopy({ tree, target, state, hash, signal }: CopyOptions): Promise<void> {
-  await makeDirectory(target)
+  await makeTarget(target)
   await refuseOverlap(tree, target, state)
   await writeCopyState(state, { hash, isComplete: false })
   await using from = await opened(tree)
@@ -43,13 +44,13 @@ export async function publishCopy({ tree, target, state, hash, signal }: CopyOpt
   await writeCopyState(state, { hash, isComplete: true })
 }
 
-async function makeDirectory(target: string): Promise<void> {
+async function makeTarget(target: string): Promise<void> {
   try {
     const stats = await lstat(target).catch((error: unknown) => {
       if (errnoOf(error) !== 'ENOENT') throw error
       return undefined
     })
-    if (stats === undefined) await mkdir(target, { recursive: true })
+    if (stats === undefined) await makeDirectory(target)
     else if (!stats.isDirectory()) {
       const kind = stats.isSymbolicLink() ? 'symbolic link' : 'file'
       throw new FileError(

@@ -84,7 +84,8 @@ const rules: readonly Rule[] = [
   },
   {
     kind: 'no-space',
-    pattern: /No space left on device|Disk quota exceeded/i,
+    // Of a file of a tree git does not say why it could not be written.
+    pattern: /No space left on device|Disk quota exceeded|unable to write file (?!.*: )/i,
     remedy: 'make room on the volume',
   },
   {

@@ -257,6 +257,8 @@ describe('what an error says', () => {
     ["fatal: '/x' does not appear to be a git repository", 'not-found'],
     ["fatal: couldn't find remote ref refs/heads/x", 'no-ref'],
     ['error: unable to write file x: No space left on device', 'no-space'],
+    ['error: unable to write file x\nfatal: Could not reset index file to revision 1234.', 'no-space'],
+    ['error: unable to write file x: Input/output error', 'other'],
     ["fatal: could not create work tree dir 'x': Read-only file system", 'read-only'],
     ['fatal: loose object 1234 (stored in .git/objects/12/34) is corrupt', 'corrupt'],
     ["fatal: transport 'ext' not allowed", 'refused'],

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { lstat, mkdir, readFile, realpath, stat } from 'node:fs/promises'
+import { lstat, readFile, realpath, stat } from 'node:fs/promises'
 import { basename, join, relative, resolve } from 'node:path'
 import type { Access } from './access.ts'
 import { checkRef, checkRepo, isHash } from './address.ts'
@@ -9,6 +9,7 @@ import { type DirectoryLock, lockDirectory } from './directory-lock.ts'
 import { fileError } from './file-error.ts'
 import type { Git } from './git.ts'
 import { GitError } from './git-error.ts'
+import { makeDirectory } from './make-directory.ts'
 import { endOrphans } from './orphans.ts'
 import { publishLink, readLink, removeLinkLeftovers } from './publish-link.ts'
 import { isRepository, removeLeftovers, removeSetAside, setAside } from './recover.ts'
@@ -524,7 +525,7 @@ const incoming = 'refs/outrider/incoming'
 
 async function madeDirectory(path: string): Promise<string> {
   try {
-    await mkdir(path, { recursive: true, mode: 0o775 })
+    await makeDirectory(path, 0o775)
     return await realpath(path)
   } catch (error) {
     throw fileError('make', path, error)

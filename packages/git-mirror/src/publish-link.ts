@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
-import { lstat, mkdir, open, opendir, readlink, realpath, rename, rm, stat, symlink } from 'node:fs/promises'
+import { lstat, open, opendir, readlink, realpath, rename, rm, stat, symlink } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { errnoOf, FileError, fileError, printable } from './file-error.ts'
+import { makeDirectory } from './make-directory.ts'
 import { uniqueSuffix } from './unique-suffix.ts'
 
 export interface PublishedLink {
@@ -86,7 +87,7 @@ async function realParentOf(path: string): Promise<string> {
 
 async function makeParent(path: string): Promise<void> {
   try {
-    await mkdir(dirname(path), { recursive: true })
+    await makeDirectory(dirname(path))
   } catch (error) {
     throw fileError('make', dirname(path), error)
   }
