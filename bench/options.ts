@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util'
 export interface BenchOptions {
   /** Measurements of each proxy under each load; for `churn`, how often the connections are opened, at least twice. */
   readonly rounds: number
-  /** How long a measurement takes, whole seconds. */
+  /** How long a measurement takes, whole seconds; for `git-sync` also how many pushes and how large a repository. */
   readonly seconds: number
   readonly warmUpSeconds: number
   /** How long `churn` goes on with clients that come and go. */
@@ -23,7 +23,8 @@ export interface BenchOptions {
 
 /**
  * Parses `<name> ... [--seconds 4] [--rounds 2] [--quick] [--only a,b] [--subjects a,b] [--profile]`, for `https` and
- * `shard`, and `[--minutes 3] [--connections 10000] [--rounds 2]`, for `churn`.
+ * `shard`, `[--minutes 3] [--connections 10000] [--rounds 2]`, for `churn`, and `[--seconds 4] [--rounds 2] [--only a,b]`,
+ * for `git-sync`.
  * @throws Error that names what is wrong
  */
 export function parseOptions(args: readonly string[]): { names: string[]; options: BenchOptions } {

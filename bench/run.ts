@@ -1,5 +1,6 @@
 import { churn } from './churn.ts'
 import { footprint } from './footprint.ts'
+import { gitSync } from './git-sync.ts'
 import { https } from './https.ts'
 import { type BenchOptions, parseOptions } from './options.ts'
 import { writeSection } from './report.ts'
@@ -7,11 +8,12 @@ import { shard } from './shard.ts'
 
 /**
  * `npm run bench [-- <name> ... --options]`: measures, prints, and writes docs/benchmarks.md. The options are for `https`,
- * `shard` and `churn`; with any of them the page is left alone.
+ * `shard`, `churn` and `git-sync`; with any of them the page is left alone.
  */
 const benches: Readonly<Record<string, (options: BenchOptions) => Promise<string>>> = {
   churn,
   footprint,
+  'git-sync': gitSync,
   https,
   shard,
 }

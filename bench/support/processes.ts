@@ -131,8 +131,8 @@ export class Program implements AsyncDisposable {
 }
 
 /** A folder that goes away with the bench. */
-export function temporaryDirectory(): string {
-  const directory = mkdtempSync(join(tmpdir(), 'outrider-bench-'))
+export function temporaryDirectory(parent = tmpdir()): string {
+  const directory = mkdtempSync(join(parent, 'outrider-bench-'))
   directories.add(directory)
   return directory
 }

@@ -34,8 +34,8 @@ function processesOf(group: number): string[] {
     })
 }
 
-// Nanoseconds on a core, where `stat` counts ticks of 10 ms.
-function cpuNs(pid: string): number {
+/** User and system time of a process that runs, nanoseconds, where `stat` counts ticks of 10 ms. */
+export function cpuNs(pid: string): number {
   return threadsOf(pid)
     .map((thread) => Number(read(`/proc/${pid}/task/${thread}/schedstat`).split(' ')[0]))
     .reduce((sum, one) => sum + one, 0)
@@ -54,7 +54,7 @@ function threadsOf(pid: string): string[] {
 }
 
 /** Empty when the process has ended meanwhile. */
-function read(file: string): string {
+export function read(file: string): string {
   try {
     return readFileSync(file, 'utf8')
   } catch {
