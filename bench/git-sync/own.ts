@@ -69,7 +69,8 @@ export class OwnProgram implements AsyncDisposable {
     })
     const own = new OwnProgram(new Program(around(command), 'measured'), admin, trigger)
     await until('the first sync', async () => {
-      if (own.#program.hasEnded) throw new Error(`${ownName} has ended: ${await own.#program.output}`)
+      const { hasEnded, output, complaints } = own.#program
+      if (hasEnded) throw new Error(`${ownName} has ended: ${complaints}${await output}`)
       return (await own.syncs('published').catch(() => 0)) === 1
     })
     return own
