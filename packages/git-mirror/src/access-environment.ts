@@ -1,4 +1,5 @@
 import type { Access, Credential, SshAccess } from './access.ts'
+import { byParticularity } from './credential-for.ts'
 
 /** A key of git's configuration and its value. */
 export type Setting = readonly [key: string, value: string]
@@ -14,10 +15,11 @@ export interface AccessEnvironment {
 /**
  * Credentials are handed to git by a helper (gitcredentials(7)) whose text is always the same: it prints two variables
  * of its own environment. The more particular URL comes first, since git asks helpers in turn.
- * @throws Error for a line break in a credential, which would be further lines of the helper's protocol
+ * @throws Error for a line break in a credential, which would be further lines of the helper's protocol, and for a URL
+ * that is not of HTTP, which git might find to fit any host
  */
 export function accessEnvironment({ credentials = [], ssh, cookieFile }: Access): AccessEnvironment {
-  const ordered = credentials.toSorted((a, b) => b.url.length - a.url.length)
+  const ordered = byParticularity(credentials)
   const settings: Setting[] = []
   const variables: Record<string, string> = {}
   for (const [index, credential] of ordered.entries()) {
@@ -43,6 +45,10 @@ function checkCredential({ url, username, password }: Credential): void {
     throw new Error(
       `the credential for ${JSON.stringify(url)} holds a line break or NUL, which git cannot take`,
     )
+  if (!/^https?:\/\/[^/?#@]+([/?#]|$)/i.test(url))
+    throw new Error(
+      `the credential for ${JSON.stringify(url.replace(/\/\/.*@/, '//***@'))} is for no URL that begins with https:// or http:// and a host`,
+    )
 }
 
 /** As it is written, and as a URL and a header of HTTP would have it. */
@@ -59,16 +65,14 @@ function sshCommand({ keyFiles, knownHostsFile, strict, command = 'ssh' }: SshAc
     `StrictHostKeyChecking=${strict ? 'yes' : 'no'}`,
     ...(knownHostsFile === undefined ? [] : [`UserKnownHostsFile=${sshPath(knownHostsFile)}`]),
     ...(keyFiles.length > 0 ? ['IdentitiesOnly=yes'] : []),
+    // Not by -i, which takes no path with a % in it.
+    ...keyFiles.map((file) => `IdentityFile=${sshPath(file)}`),
   ]
-  return [
-    command,
-    ...options.map((option) => `-o ${quoted(option)}`),
-    ...keyFiles.map((file) => `-i ${quoted(file)}`),
-  ].join(' ')
+  return [command, ...options.map((option) => `-o ${quoted(option)}`)].join(' ')
 }
 
-/** ssh_config(5): white space separates file names, and % begins a token. */
-const sshPath = (path: string): string => `"${path.replaceAll('%', '%%')}"`
+/** ssh_config(5): white space separates file names, quotes and backslashes hold them together, and % begins a token. */
+const sshPath = (path: string): string => `"${path.replace(/["\\]/g, '\\$&').replaceAll('%', '%%')}"`
 
 /** One word for a POSIX shell, which git gives this command to. */
 const quoted = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`
