@@ -16,7 +16,10 @@ export interface RemoteRef {
 export const candidatesOf = (ref: string): readonly string[] =>
   ref === 'HEAD'
     ? ['HEAD']
-    : [ref, `refs/${ref}`, `refs/tags/${ref}`, `refs/heads/${ref}`, `refs/remotes/${ref}`]
+    : [
+        ...[ref, `refs/${ref}`, `refs/tags/${ref}`, `refs/heads/${ref}`],
+        ...[`refs/remotes/${ref}`, `refs/remotes/${ref}/HEAD`],
+      ]
 
 /** The one of the refs that the name stands for. */
 export function chosenRef(ref: string, refs: readonly RemoteRef[]): RemoteRef | undefined {
