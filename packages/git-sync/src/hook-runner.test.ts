@@ -151,6 +151,16 @@ describe('a run that failed', () => {
     await hook.runner.stop()
   })
 
+  test('is in the tree that was said last, as the one before may be gone', async () => {
+    const hook = new Hook()
+    hook.runner.request(tree('a'))
+    hook.runner.request({ hash: 'a', path: '/tree/again/a' })
+    await hook.settle(0, 'fail')
+    await hook.until(2)
+    expect(hook.runs.map(({ path }) => path)).toEqual(['/tree/a', '/tree/again/a'])
+    await hook.settle(1, 'succeed')
+  })
+
   test('gives way to a newer hash at once', async () => {
     const hook = new Hook(LONG)
     hook.runner.request(tree('a'))
@@ -215,6 +225,18 @@ describe('to stop', () => {
     expect([stopped, hook.run(0).signal.aborted]).toEqual([false, false])
     hook.run(0).succeed()
     await stop
+  })
+
+  test('waits for one run alone as well, and begins none after it', async () => {
+    const hook = new Hook()
+    const once = hook.runner.runOnce(tree('a'))
+    const stop = hook.runner.stop().then(() => hook.reports.length)
+    await setImmediate()
+    hook.run(0).succeed()
+    await once
+    expect(await stop).toBe(1)
+    await expect(hook.runner.runOnce(tree('b'))).rejects.toThrow('stopped')
+    expect(hook.hashes).toEqual(['a'])
   })
 
   test('begins no run that waits', async () => {

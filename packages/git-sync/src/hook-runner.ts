@@ -42,17 +42,22 @@ export class HookRunner implements AsyncDisposable {
     this.#options = options
   }
 
-  /** Says what is published. The same hash again changes nothing. */
+  /** Says what is published. The same hash again begins no run, but the next attempt is in the tree said last. */
   request(tree: HookTree): void {
-    if (this.#stopped || this.#wanted?.hash === tree.hash) return
+    if (this.#stopped) return
+    const isNew = this.#wanted?.hash !== tree.hash
     this.#wanted = tree
+    if (!isNew) return
     this.#endBackoff?.()
     if (!this.#busy) this.#working = this.#work()
   }
 
-  /** Runs it for this tree and no more. Rejects where it fails. */
+  /** Runs it for this tree and no more. Rejects where it fails, or was told to stop before. */
   async runOnce(tree: HookTree): Promise<void> {
-    const error = await this.#attempt(tree)
+    if (this.#stopped) throw new Error(`${this.#options.name} was not run: all is being stopped`)
+    const attempt = this.#attempt(tree)
+    this.#working = attempt.then(() => undefined)
+    const error = await attempt
     if (error !== undefined) throw error
   }
 

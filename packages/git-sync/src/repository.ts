@@ -49,7 +49,7 @@ export interface Surroundings {
   readonly refs?: RefSource & AsyncDisposable
   /** Of hooks. */
   readonly environment: Readonly<Record<string, string>>
-  readonly access: (signal: AbortSignal) => Promise<Access>
+  readonly access: () => Promise<Access>
   readonly onSync: (report: SyncReport) => void
   readonly onEvent: (event: MirrorEvent) => void
   readonly onHook: (report: HookReport) => void

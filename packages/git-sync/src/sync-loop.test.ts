@@ -2,6 +2,7 @@ import type { Mirror, SyncOptions, SyncResult } from '@outrider/git-mirror'
 import { afterEach, describe, expect, it } from 'vitest'
 import {
   backoffMs,
+  HookRefusal,
   type SyncLoop,
   type SyncLoopOptions,
   type SyncReport,
@@ -110,6 +111,26 @@ describe('the loop', () => {
     expect(reports.at(-1)).toMatchObject({ outcome: 'failed', failures: expected, retryMs: undefined })
   })
 
+  it('refusals of a hook do not count for the limit, and do not make the wait after a failure longer', async () => {
+    const refuses = () => Promise.reject(new HookRefusal('no', 1))
+    const { loop, reports } = loopOver((_, number) => (number <= 5 ? refuses() : fails()), {
+      initMaxFailures: 2,
+      initPeriodMs: 1,
+    })
+    expect(await loop.ended).toBe('failed')
+    expect(reports).toHaveLength(7)
+    const [, , , , , first] = reports
+    expect(first).toMatchObject({ outcome: 'failed', failures: 6 })
+    expect(first?.outcome === 'failed' && first.retryMs).toBeLessThan(2)
+  })
+
+  it('ends at the first refusal of a hook where it is one-time', async () => {
+    const refuses = () => Promise.reject(new HookRefusal('no', 1))
+    const { loop, reports } = loopOver(refuses, { isOneTime: true })
+    expect(await loop.ended).toBe('failed')
+    expect(reports).toHaveLength(1)
+  })
+
   it('counts failures after a success anew, and by the other limit', async () => {
     const { loop, reports } = loopOver(
       (_, number) => (number % 2 === 1 ? fails() : Promise.resolve(unchanged)),
@@ -137,6 +158,22 @@ describe('the loop', () => {
     expect(reports[0]).toMatchObject({
       error: expect.objectContaining({ message: expect.stringContaining('0.02 s') }),
     })
+  })
+
+  it('credentials that do not come are no longer awaited than the sync may take', async () => {
+    const never = Promise.withResolvers<never>().promise
+    const { reports } = loopOver(fails, { access: () => never, timeoutMs: 20 })
+    await expect.poll(() => reports.length).toBe(1)
+    expect(reports[0]).toMatchObject({
+      error: { name: 'SyncTimeout', message: expect.stringContaining('credentials') },
+    })
+  })
+
+  it('disposing does not wait for credentials', async () => {
+    const never = Promise.withResolvers<never>().promise
+    const { loop, reports } = loopOver(fails, { access: () => never })
+    await loop[Symbol.asyncDispose]()
+    expect(reports).toEqual([])
   })
 
   it('stopping waits for the sync in hand and begins no other', async () => {

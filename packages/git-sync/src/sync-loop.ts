@@ -13,8 +13,8 @@ export interface SyncLoopOptions {
   readonly initMaxFailures: number
   /** Ends after the first success. */
   readonly isOneTime: boolean
-  /** Credentials as they are now; read before each sync. */
-  readonly access: (signal: AbortSignal) => Promise<Access>
+  /** Credentials as they are now; read before each sync, and not waited for beyond its time. */
+  readonly access: () => Promise<Access>
   readonly beforePublish?: (tree: Tree, signal: AbortSignal) => Promise<void>
   readonly onSync: (report: SyncReport) => void
 }
@@ -94,7 +94,7 @@ export function startSyncLoop(options: SyncLoopOptions): SyncLoop {
     const deadline = AbortSignal.timeout(options.timeoutMs)
     const signal = AbortSignal.any([deadline, cutOff.signal])
     try {
-      const access = await options.access(signal)
+      const access = await inTime(options.access(), signal)
       const { beforePublish } = options
       return await mirror.sync({
         access,
@@ -112,6 +112,8 @@ export function startSyncLoop(options: SyncLoopOptions): SyncLoop {
 
   const loop = async () => {
     let failures = 0
+    /** Those of them that count for the limits. */
+    let faults = 0
     let hasSucceeded = false
     while (!stopping.signal.aborted) {
       isAsked = false
@@ -123,6 +125,7 @@ export function startSyncLoop(options: SyncLoopOptions): SyncLoop {
         const isFirst = !hasSucceeded
         hasSucceeded = true
         failures = 0
+        faults = 0
         onSync({ ...result, ms: ms(), isFirst })
         if (options.isOneTime) return ended.resolve('done')
         waitMs = result.isPinned ? Number.POSITIVE_INFINITY : options.periodMs
@@ -130,11 +133,12 @@ export function startSyncLoop(options: SyncLoopOptions): SyncLoop {
         if (cutOff.signal.aborted) return
         failures += 1
         const isRefusal = error instanceof HookRefusal
-        const most = hasSucceeded ? options.maxFailures : options.initMaxFailures
         // A peer's users have hooks that fail, and never ended their container by that.
-        const isLast = most >= 0 && failures >= most && (!isRefusal || options.isOneTime)
+        if (!isRefusal || options.isOneTime) faults += 1
+        const most = hasSucceeded ? options.maxFailures : options.initMaxFailures
+        const isLast = most >= 0 && faults >= Math.max(most, 1)
         const periodMs = hasSucceeded ? options.periodMs : options.initPeriodMs
-        waitMs = isRefusal ? error.retryMs : backoffMs(periodMs, failures, Math.random())
+        waitMs = isRefusal ? error.retryMs : backoffMs(periodMs, faults, Math.random())
         const retryMs = isLast ? undefined : waitMs
         onSync({ outcome: 'failed', ms: ms(), error: toError(error), failures, retryMs })
         if (isLast) return ended.resolve('failed')
@@ -161,6 +165,18 @@ export function startSyncLoop(options: SyncLoopOptions): SyncLoop {
       cutOff.abort(new Error('it was told to stop'))
       await stop()
     },
+  }
+}
+
+/** Services and network volumes are not waited for when the sync is over. */
+async function inTime<T>(access: Promise<T>, signal: AbortSignal): Promise<T> {
+  const aborted = Promise.withResolvers<never>()
+  const abort = () => aborted.reject(new Error('its credentials were still being awaited'))
+  signal.addEventListener('abort', abort)
+  try {
+    return await Promise.race([access, aborted.promise])
+  } finally {
+    signal.removeEventListener('abort', abort)
   }
 }
 
