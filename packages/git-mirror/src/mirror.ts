@@ -6,7 +6,7 @@ import { checkRef, checkRepo, isHash } from './address.ts'
 import { type CopyState, publishCopy, readCopyState } from './copy-tree.ts'
 import { credentialFor } from './credential-for.ts'
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts'
-import { fileError } from './file-error.ts'
+import { errnoOf, fileError } from './file-error.ts'
 import type { Git } from './git.ts'
 import { GitError } from './git-error.ts'
 import { makeDirectory } from './make-directory.ts'
@@ -185,8 +185,16 @@ class RefMirror implements Mirror {
       return await this.#sync({ ...options, signal: AbortSignal.any([options.signal, lock.lost]) })
     } catch (error) {
       this.#isReady = false
+      if (this.#lock !== undefined && isFull(error)) await this.#makeRoom()
       throw error
     }
+  }
+
+  /** What was half made goes at once: a process that begins on a full volume may not even be able to lock it. */
+  async #makeRoom(): Promise<void> {
+    await this.#recover(AbortSignal.timeout(makeRoomMs)).catch((error: unknown) =>
+      this.#tell({ type: 'housekeeping-failed', error }),
+    )
   }
 
   async #own(): Promise<DirectoryLock> {
@@ -519,6 +527,11 @@ class RefMirror implements Mirror {
     this.#options.onEvent?.(event)
   }
 }
+
+const makeRoomMs = 30_000
+
+const isFull = (error: unknown): boolean =>
+  (error instanceof GitError && error.kind === 'no-space') || /^(ENOSPC|EDQUOT)$/.test(errnoOf(error) ?? '')
 
 /** Keeps what was fetched last, an annotated tag with its signature too. */
 const incoming = 'refs/outrider/incoming'
