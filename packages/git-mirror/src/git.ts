@@ -63,6 +63,9 @@ const ownSettings: readonly Setting[] = [
   ['submodule.recurse', 'false'],
   // A volume mounted into a pod often belongs to root.
   ['safe.directory', '*'],
+  // Without these git maps the whole pack of a large repository when it makes a tree of it.
+  ['core.packedGitWindowSize', '16m'],
+  ['core.packedGitLimit', '64m'],
   // One repack of a large repository took 8.2 GiB with git's defaults.
   ['pack.threads', '2'],
   ['pack.windowMemory', '256m'],

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import type { Agent, ClientRequest, IncomingMessage, RequestOptions } from 'node:http'
+import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http'
 import { LsRefsError, lsRefsRequest, type ObjectFormat, RefList } from './ls-refs.ts'
 import { PktLineReader } from './pkt-line.ts'
 import type { RemoteRef } from './remote-ref.ts'
@@ -110,17 +110,17 @@ class Exchanges implements HttpRefs {
   ): Promise<Answer> {
     if (this.#isClosed) return { outcome: 'unexpected' }
     const stop = new AbortController()
-    let request: ClientRequest | undefined
+    let sent: ClientRequest | undefined
     const end = () => {
       stop.abort()
-      request?.destroy()
+      sent?.destroy()
     }
     const timer = setTimeout(end, this.#options.timeoutMs ?? 10_000)
     signal.addEventListener('abort', end, { once: true })
     let hasAnswer = false
     try {
       const body = lsRefsRequest(names, this.#format)
-      request = open({
+      sent = open({
         ...this.#target,
         agent,
         method: 'POST',
@@ -137,21 +137,21 @@ class Exchanges implements HttpRefs {
         },
       })
       // It may fail again after its first error has been seen.
-      request.on('error', () => undefined)
-      const answered = once(request, 'response', { signal: stop.signal }) as Promise<[IncomingMessage]>
-      request.end(body)
+      sent.on('error', () => undefined)
+      const answered = once(sent, 'response', { signal: stop.signal }) as Promise<[IncomingMessage]>
+      sent.end(body)
       const [response] = await answered
       hasAnswer = true
       if (isList(response)) return await read(response, names)
     } catch {
       // The server may close a connection that was idle just when it is used again.
-      if (request?.reusedSocket && !hasAnswer && !stop.signal.aborted) return { outcome: 'gone' }
+      if (sent?.reusedSocket && !hasAnswer && !stop.signal.aborted) return { outcome: 'gone' }
     } finally {
       clearTimeout(timer)
       signal.removeEventListener('abort', end)
     }
     // Nothing may follow on a connection whose answer was not read to its end.
-    request?.destroy()
+    sent?.destroy()
     return { outcome: 'unexpected' }
   }
 }
@@ -161,16 +161,13 @@ interface Client {
   readonly agent: Agent
 }
 
-/** Loads what speaks HTTP, megabytes that a mirror over SSH does without. */
+/** Loads what speaks TLS, megabytes that others do without. */
 async function clientFor(target: RequestOptions, { ca, verify }: HttpRefsOptions): Promise<Client> {
   const common = { keepAlive: true, maxFreeSockets: 1, timeout: IDLE_MS }
-  if (target.protocol === 'http:') {
-    const { Agent, request } = await import('node:http')
-    return { request, agent: new Agent(common) }
-  }
-  const { Agent, request } = await import('node:https')
+  if (target.protocol === 'http:') return { request, agent: new Agent(common) }
+  const https = await import('node:https')
   const trust = { ...(ca !== undefined && { ca }), rejectUnauthorized: verify ?? true }
-  return { request, agent: new Agent({ ...common, ...trust }) }
+  return { request: https.request, agent: new https.Agent({ ...common, ...trust }) }
 }
 
 /** Undefined for what is no plain address of a repository at an HTTP server. */

@@ -1,4 +1,4 @@
-import type { ClientRequest } from 'node:http'
+import http, { type ClientRequest } from 'node:http'
 import { systemAuthorities } from './system-authorities.ts'
 
 export interface ExchangeOptions {
@@ -31,7 +31,7 @@ export async function exchange({
   proxies,
 }: ExchangeOptions): Promise<Answer> {
   const isSecure = url.protocol === 'https:'
-  const { Agent, request } = isSecure ? await import('node:https') : await import('node:http')
+  const { Agent, request } = isSecure ? await import('node:https') : http
   const trusted = isSecure ? await systemAuthorities() : {}
   const agent = new Agent({ ...(proxies !== undefined && { proxyEnv: { ...proxies } }) })
   const signal = AbortSignal.timeout(limitMs)
