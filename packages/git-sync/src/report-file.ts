@@ -50,17 +50,16 @@ export class ErrorFile {
     this.#draft = join(dirname(path), `.${basename(path)}.draft`)
   }
 
-  /** Resolves when others see it. A text stands there as it is. */
-  write(report: ErrorReport | string): Promise<void> {
+  /** Resolves when others see it. */
+  write(report: ErrorReport): Promise<void> {
     const { path } = this.#file
-    const content = typeof report === 'string' ? report : JSON.stringify(report)
     return this.#file.change(async () => {
       await mkdir(dirname(path), { recursive: true })
       await rm(this.#draft, { force: true })
       try {
         // Only where nothing is: a link there would make us write to where it leads.
         await using file = await open(this.#draft, 'wx')
-        await file.writeFile(content)
+        await file.writeFile(JSON.stringify(report))
         // Whatever the umask is: others read it.
         await file.chmod(0o644)
         await rename(this.#draft, path)

@@ -12,15 +12,20 @@ export interface Wanted {
 export class RepositorySet implements AsyncDisposable {
   readonly #running = new Map<string, { readonly identity: string; readonly sync: RepositorySync }>()
   readonly #ended = Promise.withResolvers<'done' | 'failed'>()
-  #done = new Set<RepositorySync>()
+  readonly #done = new WeakSet<RepositorySync>()
+  #isStopped = false
 
   /** When all one-time syncs are over, or as soon as one has failed for good. */
   get ended(): Promise<'done' | 'failed'> {
     return this.#ended.promise
   }
 
-  /** Starts those that are new, ends those that are gone, and starts anew those that have changed. One call at a time. */
+  /**
+   * Starts those that are new, ends those that are gone, and starts anew those that have changed. One call at a time;
+   * nothing begins once all were told to stop.
+   */
   async apply(wanted: readonly Wanted[]): Promise<void> {
+    if (this.#isStopped) return
     const next = new Map(wanted.map((each) => [each.name, each]))
     const gone = [...this.#running].filter(([name, { identity }]) => next.get(name)?.identity !== identity)
     await Promise.all(
@@ -30,7 +35,7 @@ export class RepositorySet implements AsyncDisposable {
       }),
     )
     for (const { name, identity, start } of wanted) {
-      if (this.#running.has(name)) continue
+      if (this.#isStopped || this.#running.has(name)) continue
       const sync = start()
       this.#running.set(name, { identity, sync })
       sync.ended.then(
@@ -38,6 +43,8 @@ export class RepositorySet implements AsyncDisposable {
         (error: unknown) => this.#ended.reject(error),
       )
     }
+    // The last that was not done may be gone.
+    this.#lookForEnd()
   }
 
   statuses(): readonly RepositoryStatus[] {
@@ -54,18 +61,24 @@ export class RepositorySet implements AsyncDisposable {
 
   /** Begins nothing more; resolves when what is in hand is over. */
   async stop(): Promise<void> {
+    this.#isStopped = true
     await Promise.all([...this.#running.values()].map(({ sync }) => sync.stop()))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isStopped = true
     await Promise.all([...this.#running.values()].map(({ sync }) => sync[Symbol.asyncDispose]()))
   }
 
   #end(sync: RepositorySync, ending: 'done' | 'failed'): void {
-    const current = [...this.#running.values()].map((each) => each.sync)
-    if (!current.includes(sync)) return
-    this.#done.add(sync)
+    if (![...this.#running.values()].some((each) => each.sync === sync)) return
     if (ending === 'failed') this.#ended.resolve('failed')
-    else if (current.every((each) => this.#done.has(each))) this.#ended.resolve('done')
+    this.#done.add(sync)
+    this.#lookForEnd()
+  }
+
+  #lookForEnd(): void {
+    const current = [...this.#running.values()]
+    if (current.length > 0 && current.every(({ sync }) => this.#done.has(sync))) this.#ended.resolve('done')
   }
 }

@@ -101,8 +101,12 @@ class Repository implements RepositorySync {
   readonly #touchFile: TouchFile | undefined
   readonly #errorFile: ErrorFile | undefined
   readonly #loop: ReturnType<typeof startSyncLoop>
+  /** What of the touch and error files is still to be written. */
+  #files: Promise<unknown> = Promise.resolve()
   #lastSuccess: number | undefined
   #lastChange: number | undefined
+  /** When this process began to show what it shows: of the same commit, each call of the webhook says the same. */
+  #shownSince = new Date()
   #failures = 0
   #error: string | undefined
   #ahead: RepositoryStatus['ahead']
@@ -167,6 +171,8 @@ class Repository implements RepositorySync {
   }
 
   async #close(): Promise<void> {
+    // The process may end after this.
+    await this.#files
     await this.#mirror[Symbol.asyncDispose]()
     await this.#around.refs?.[Symbol.asyncDispose]()
   }
@@ -184,11 +190,12 @@ class Repository implements RepositorySync {
     if (report.outcome === 'failed') {
       this.#failures = report.failures
       this.#error = report.error.message
-      void this.#errorFile?.write({
+      const said = {
         Msg: 'the sync failed',
         Err: report.error.message,
         Args: { failCount: report.failures },
-      })
+      }
+      this.#files = Promise.all([this.#files, this.#errorFile?.write(said)])
     } else {
       this.#failures = 0
       this.#error = undefined
@@ -196,8 +203,10 @@ class Repository implements RepositorySync {
       this.#isPinned = report.isPinned
       this.#lastSuccess = Date.now()
       if (report.outcome === 'published') this.#lastChange = this.#lastSuccess
-      void this.#errorFile?.clear()
-      if (report.outcome === 'published' || report.isFirst) void this.#touchFile?.touch()
+      const isNew = report.outcome === 'published' || report.isFirst
+      if (isNew) this.#shownSince = new Date(this.#lastSuccess)
+      const touched = isNew ? this.#touchFile?.touch() : undefined
+      this.#files = Promise.all([this.#files, this.#errorFile?.clear(), touched])
       if (!this.#settings.isOneTime) for (const hook of this.#hooks) hook.request(report.tree)
     }
     this.#around.onSync(report)
@@ -261,8 +270,7 @@ class Repository implements RepositorySync {
       new HookRunner({
         name: 'webhook',
         backoffMs: webhook.backoffMs,
-        run: (hash, _, signal) =>
-          call({ hash, publishedAt: new Date(this.#lastChange ?? Date.now()) }, signal),
+        run: (hash, _, signal) => call({ hash, publishedAt: this.#shownSince }, signal),
         onRun: this.#around.onHook,
       }),
     ]

@@ -1,6 +1,7 @@
 import { createHash, createHmac } from 'node:crypto'
-import type { ClientRequest, IncomingMessage, RequestOptions } from 'node:http'
+import http, { type ClientRequest, type IncomingMessage, type RequestOptions } from 'node:http'
 import { signingKey, startSignature } from './standard-webhooks.ts'
+import { systemAuthorities } from './system-authorities.ts'
 
 export interface WebhookOptions {
   /** http or https; a user and a password in it are sent as basic authentication. */
@@ -89,22 +90,12 @@ function withoutUser(repository: string): string {
   return url.href
 }
 
-/** Sends a request. Both modules are loaded only by those who need them. */
+/** Sends a request. What speaks TLS is loaded only by those who need it. */
 async function open(url: URL, options: RequestOptions, { headers, body }: Content): Promise<ClientRequest> {
   const settings = { ...options, headers, agent: false }
-  if (url.protocol === 'http:') {
-    const { request } = await import('node:http')
-    return request(url, settings).end(body)
-  }
+  if (url.protocol === 'http:') return http.request(url, settings).end(body)
   const { request } = await import('node:https')
-  return request(url, { ...settings, ...(await authorities()) }).end(body)
-}
-
-/** Those of the system, which node:tls does not look at by itself, and those of NODE_EXTRA_CA_CERTS. */
-async function authorities(): Promise<{ ca?: string[] }> {
-  const { getCACertificates } = await import('node:tls')
-  const system = getCACertificates('system')
-  return system.length === 0 ? {} : { ca: [...system, ...getCACertificates('extra')] }
+  return request(url, { ...settings, ...(await systemAuthorities()) }).end(body)
 }
 
 function succeeds(request: ClientRequest, status: number): Promise<void> {
