@@ -1,5 +1,6 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isHash } from './address.ts'
 import type { Git } from './git.ts'
 import { GitError } from './git-error.ts'
 
@@ -26,7 +27,8 @@ export class UnsignedError extends Error {
 
 /**
  * Passes what is signed by one of the signers: an annotated tag by its own signature, anything else by the commit's.
- * A tag must also bear the name by which it was asked for, since a signed one could be served under another name.
+ * A tag must also bear the name by which it was asked for, since a signed one could be served under another name, or in
+ * the place of a branch.
  * @throws UnsignedError
  */
 export async function checkSignature(
@@ -80,8 +82,10 @@ const gpgConfiguration = (keyring: string): string =>
   ].join('\n')
 
 function checkTagName(tag: string, name: string, object: string): void {
+  // A hash names one object and no other.
+  if (isHash(name)) return
   const [, own] = /^tag (.+)$/m.exec(tag.split('\n\n', 1)[0] ?? '') ?? []
-  if (name.startsWith('refs/tags/') && own !== name.slice('refs/tags/'.length))
+  if (name !== `refs/tags/${own}`)
     throw new UnsignedError(
       `the tag ${object} of ${name} was signed as ${own ?? 'nothing'}, not by this name`,
     )
