@@ -117,14 +117,19 @@ it('a hook that hangs is ended with all that it has started, and holds up no syn
   expect(await zombies(sync)).toEqual([])
 })
 
-it('a hook that floods its output takes no memory, and none of it floods the log', async () => {
+it('a hook that floods its output takes no memory, and the log has the last of it when it fails', async () => {
   await using volume = await makeVolume()
   const hash = await commit(
     'flood',
-    'head -c 300000000 /dev/zero | tr "\\0" x; head -c 1000000 /dev/zero >&2; exit 3',
+    'head -c 300000000 /dev/zero | tr "\\0" x; echo; echo the reason >&2; exit 3',
   )
   await using sync = hooked(volume)
-  expect(await hookDone(sync, hash)).toMatchObject({ error: expect.stringContaining('exit code 3') })
+  const failure = await hookDone(sync, hash)
+  expect(failure).toMatchObject({
+    error: expect.stringContaining('exit code 3'),
+    output: expect.stringMatching(/x\nthe reason$/),
+  })
+  expect(String(failure['output']).length).toBeLessThan(4_200)
   expect(sync.stdout.length).toBeLessThan(20_000)
   const peak = /^VmHWM:\s+(\d+) kB$/m.exec(await processStatus(sync.name))?.[1]
   expect(Number(peak)).toBeLessThan(200 * 1024)
