@@ -41,6 +41,7 @@ import {
   LegacyMetrics,
   loginFaults,
   loginOf,
+  longestTimerMs,
   openCheapRefs,
   ProgramError,
   parseCredentials,
@@ -92,18 +93,17 @@ const goInteger = (least: number): ParamFactory<number> =>
     schema: { type: 'string' },
   })
 
-/** Node fires timers beyond this at once. */
-const longestMs = 2 ** 31 - 1
-
-/** Go's durations, which the peer's users write, and those of all containers. */
-const goDuration = (least: string): ParamFactory<number> =>
+/**
+ * Go's durations, which the peer's users write, and those of all containers. What is longer than Node can wait, 24 days,
+ * is as long as that, since years there mean never.
+ */
+const goDuration = (least: string, most = longestTimerMs): ParamFactory<number> =>
   kindOf({
     name: 'duration',
     parse(value) {
       const ms = /d/.test(value) ? duration.kind.parse(value) : parseGoDuration(value)
       if (ms < parseGoDuration(least)) throw new Error(`must be at least ${least}`)
-      if (ms > longestMs) throw new Error('must be at most 24 days, which are 576h')
-      return ms
+      return Math.min(ms, most)
     },
     schema: { type: 'string' },
   })
@@ -298,11 +298,14 @@ const params = {
     advanced,
     ...older('addUser'),
   }),
-  staleWorktreeTimeout: goDuration('0')('How long a tree stays after another has taken its place.', {
-    default: '0',
-    advanced,
-    ...older('staleWorktreeTimeout'),
-  }),
+  staleWorktreeTimeout: goDuration('0', Number.MAX_SAFE_INTEGER)(
+    'How long a tree stays after another has taken its place.',
+    {
+      default: '0',
+      advanced,
+      ...older('staleWorktreeTimeout'),
+    },
+  ),
   initPeriod: goDuration('10ms')(
     'How long to wait between syncs until the first success; as period without.',
     {
@@ -514,11 +517,14 @@ const checks: readonly Check<typeof params>[] = [
     if (httpMetrics) yield `${nameOf('httpMetrics')} needs ${nameOf('httpBind')}`
     if (httpPprof) yield `${nameOf('httpPprof')} needs ${nameOf('httpBind')}`
   },
-  function* ({ repo, repositories, link, username, password, passwordFile }, nameOf) {
+  function* ({ repo, repositories, link, errorFile, username, password, passwordFile }, nameOf) {
     if (repositories === undefined) return
     const table = nameOf('repositories')
     if (repo !== undefined) yield `${nameOf('repo')} and ${table} are both set: put all into the table`
     if (link !== undefined) yield `${nameOf('link')} and ${table} are both set: each entry has its own`
+    // One that succeeds would delete what another has written.
+    if (errorFile !== undefined)
+      yield `${nameOf('errorFile')} and ${table} are both set: give each entry its own`
     // It would be sent to the host of every entry.
     if (username !== undefined || password !== undefined || passwordFile !== undefined)
       yield `${nameOf('username')} and ${table} are both set: give each entry its own, or ${nameOf('credential')} with a URL`
@@ -625,7 +631,6 @@ export default defineContainer({
     const legacy = new LegacyMetrics()
     const set = new RepositorySet()
     const synced = gate('sync', 'not every repository was synced yet')
-    const fresh = new Freshness(context, set)
     const probes =
       params.httpBind &&
       (await startProbeEndpoint({
@@ -634,6 +639,7 @@ export default defineContainer({
         pprof: params.httpPprof,
         onError: (error) => log.warn('probes could not be answered', { error }),
       }))
+    const fresh = new Freshness(context, set)
     const onSynced = () => {
       fresh.look()
       if (set.statuses().some(({ lastSuccess }) => lastSuccess === undefined)) return
@@ -669,7 +675,7 @@ export default defineContainer({
         params.triggerBind &&
         (await startTrigger({
           listen: params.triggerBind,
-          secrets: (params.triggerSecret ?? '').split('\n').filter((each) => each.trim() !== ''),
+          secrets: (params.triggerSecret ?? '').split(/\r?\n/).filter((each) => each.trim() !== ''),
           isKnown: (name) => set.has(name),
           onTrigger: (names) => set.trigger(names),
           onRequest: ({ form, outcome, from }) => {
@@ -798,7 +804,10 @@ function entrySettings(params: Values, isLimited: boolean, entry: RepositoryEntr
       prePublishHook: prePublishHook(params, entry.prePublishExechookCommand),
       webhook: webhook(params, entry.webhookUrl),
     }),
-    ...signersOf(entry.verifySshAllowedSigners, entry.verifyGpgKeys),
+    ...signersOf(
+      entry.verifySshAllowedSigners ?? params.verifySshAllowedSigners,
+      entry.verifyGpgKeys ?? params.verifyGpgKeys,
+    ),
   }
 }
 
@@ -995,10 +1004,10 @@ class Freshness implements Disposable {
     const most = this.#mostMs
     if (most === undefined) return
     const now = Date.now()
-    // A ref that is a hash is never asked for again.
+    // A ref that is a hash is never asked for again, and of what was never synced another gate tells.
     const old = this.#set
       .statuses()
-      .filter(({ lastSuccess, isPinned }) => !isPinned && now - (lastSuccess ?? 0) > most)
+      .filter(({ lastSuccess, isPinned }) => !isPinned && now - (lastSuccess ?? now) > most)
     if (old.length === 0) this.#gate?.open()
     else {
       const names = old.map(({ name }) => name).join(', ')

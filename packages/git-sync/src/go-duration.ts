@@ -10,6 +10,9 @@ const nanoseconds: ReadonlyMap<string, bigint> = new Map([
   ['h', 3_600_000_000_000n],
 ])
 
+/** Node fires timers beyond this at once, ms. */
+export const longestTimerMs = 2 ** 31 - 1
+
 const most = 2n ** 63n - 1n
 const mostText = '2562047h47m16.854775807s'
 

@@ -161,7 +161,6 @@ repositories:
     [entry(', period: 10'), '0.period: period is "10": must be a time with its unit'],
     [entry(', period: 9ms'), '0.period: period is "9ms": must be at least 10ms'],
     [entry(', period: -1s'), '0.period: period is "-1s": must be at least 10ms'],
-    [entry(', period: 600h'), '0.period: period is "600h": must be at most 24 days'],
     [entry(', webhook-url: hunter2'), '0.webhook-url: webhook-url must be a URL that begins with http'],
     [entry(', touch-file: ""'), '0.touch-file: touch-file is "": must be a text'],
     [entry(', username: me'), 'at repositories.0: a username is given without a password'],
@@ -202,6 +201,18 @@ repositories:
     expect(problemsOf('repositories: [{name: x, repo: /srv/a}, {name: y, repo: https://h/a}]')).toEqual([
       'at repositories.1.repo: repo makes the link /git/a, and that of x is /git/a: neither may be or lie in the other',
     ])
+  })
+
+  test('whose error files are the same is refused', () => {
+    const text =
+      'repositories: [{name: x, repo: /x, error-file: e}, {name: y, repo: /y, error-file: /git/e}, {name: z, repo: /z, error-file: /e}]'
+    expect(problemsOf(text)).toEqual([
+      'at repositories.1.error-file: error-file is that of x: give each its own',
+    ])
+  })
+
+  test('whose period is longer than a timer may be waits for as long as one may', () => {
+    expect(read(entry(', period: 8760h'))).toMatchObject({ repositories: [{ periodMs: 2 ** 31 - 1 }] })
   })
 
   test('may have links beside each other', () => {

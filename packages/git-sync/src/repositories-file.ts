@@ -1,6 +1,7 @@
+import { resolve } from 'node:path'
 import { checkRef, checkRepo } from '@outrider/git-mirror'
 import type { CredentialSource } from './credential-list.ts'
-import { parseGoDuration } from './go-duration.ts'
+import { longestTimerMs, parseGoDuration } from './go-duration.ts'
 import { parseGoInteger } from './go-integer.ts'
 import { defaultLink, isNested, resolveLink } from './link-path.ts'
 import { loginFaults, loginOf, splitRepo } from './repo-credentials.ts'
@@ -50,8 +51,6 @@ const keys = [
 ]
 
 const longestName = 63
-/** Node fires timers beyond this many milliseconds at once. */
-const longestTimerMs = 2 ** 31 - 1
 
 /** Reads a map with a list of `repositories`. */
 export function readRepositories(document: unknown, { root, where }: RepositoriesPlace): Repositories {
@@ -65,6 +64,7 @@ export function readRepositories(document: unknown, { root, where }: Repositorie
     if (!entry.isMap) continue
     const draft = readEntry(entry, root)
     compare(entry, draft, drafts)
+    compareErrorFiles(entry, root, draft, drafts)
     drafts.push(draft)
   }
   if (problems.length > 0) return { ok: false, problems }
@@ -133,8 +133,7 @@ function readSubmodules(text: string): 'recursive' | 'shallow' | 'off' {
 function readPeriod(text: string): number {
   const ms = parseGoDuration(text)
   if (ms < 10) throw new Error('must be at least 10ms')
-  if (ms > longestTimerMs) throw new Error('must be at most 24 days, which are 576h')
-  return ms
+  return Math.min(ms, longestTimerMs)
 }
 
 function readLink(entry: TableEntry, root: string, address: string | undefined): string | undefined {
@@ -172,4 +171,19 @@ function compare(entry: TableEntry, { name, link }: Draft, earlier: readonly Dra
   const theirs = `${rival.name === undefined ? 'an earlier one' : rival.name} is ${rival.link}`
   const place = entry.has('link') ? 'link' : 'repo'
   entry.fault(place, `makes the link ${link}, and that of ${theirs}: neither may be or lie in the other`)
+}
+
+/** One that succeeds would delete what another has written. */
+function compareErrorFiles(
+  entry: TableEntry,
+  root: string,
+  { whole }: Draft,
+  earlier: readonly Draft[],
+): void {
+  const file = whole?.errorFile
+  if (file === undefined) return
+  const isSame = (other: string | undefined) =>
+    other !== undefined && resolve(root, other) === resolve(root, file)
+  const rival = earlier.find((other) => isSame(other.whole?.errorFile))
+  if (rival !== undefined) entry.fault('error-file', `is that of ${rival.name}: give each its own`)
 }

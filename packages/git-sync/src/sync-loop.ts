@@ -1,4 +1,5 @@
 import type { Access, Mirror, SyncResult, Tree } from '@outrider/git-mirror'
+import { longestTimerMs } from './go-duration.ts'
 
 export interface SyncLoopOptions {
   readonly mirror: Mirror
@@ -81,8 +82,9 @@ export function startSyncLoop(options: SyncLoopOptions): SyncLoop {
 
   const rest = (ms: number) =>
     new Promise<void>((resolve) => {
-      // A timer fires at once beyond this, and a pinned ref has nothing to wait for.
-      const timer = ms > 2 ** 31 - 1 ? undefined : setTimeout(resolve, ms)
+      // A pinned ref has nothing to wait for.
+      const timer =
+        ms === Number.POSITIVE_INFINITY ? undefined : setTimeout(resolve, Math.min(ms, longestTimerMs))
       wake = () => {
         clearTimeout(timer)
         resolve()
