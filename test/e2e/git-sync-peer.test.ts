@@ -1,4 +1,7 @@
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
   type GitHttpServer,
@@ -218,6 +221,70 @@ describe('the flags of version 4', () => {
       await sync[Symbol.asyncDispose]()
       await volume[Symbol.asyncDispose]()
     }
+  })
+
+  it('each start with other flags on the same volume gives what they say', async () => {
+    await site.commit({ 'dag.py': 'second' })
+    await site.branch('next')
+    const next = await site.commit({ 'dag.py': 'of next' }, { branch: 'next' })
+    const main = await site.commit({ 'dag.py': 'third' })
+    await using volume = await makePeerVolume()
+    const start = async (...args: string[]) => {
+      const common = [`--repo=${server.urlOf('dags.git')}`, '--root=/git', '--one-time']
+      await using sync = new SyncContainer({ volume, user, args: [...common, ...args] })
+      expect([args, await sync.ended()]).toEqual([args, 0])
+      const look =
+        'cd current; git rev-list --count HEAD; git rev-parse HEAD; cat dag.py; echo; ls .. | wc -l'
+      return (await inVolume(volume, look, user)).split('\n')
+    }
+    expect(await start('--link=current', '--depth=1')).toEqual(['1', main, 'third', '1'])
+    expect(await start('--link=current', '--depth=0')).toEqual(['3', main, 'third', '1'])
+    expect(await start('--link=current', '--ref=next', '--depth=2')).toEqual(['2', next, 'of next', '1'])
+    expect(await start('--link=current', `--ref=${hash}`)).toEqual(['1', hash, 'first', '1'])
+    expect(await start('--link=current', '--ref=main', '--depth=1')).toEqual(['1', main, 'third', '1'])
+  })
+
+  it('a password file is read before each sync, and a webhook is called as there', async () => {
+    const auth = { username: 'airflow', password: 'a-first-password' }
+    const guarded = await origin.serve({ auth })
+    const calls: string[] = []
+    const hook = createServer((request, response) => {
+      calls.push(`${request.method} ${request.headers['gitsync-hash']}`)
+      response.end()
+    }).listen(0, '127.0.0.1')
+    await once(hook, 'listening')
+    const { port } = hook.address() as AddressInfo
+    await using volume = await makePeerVolume()
+    await using secret = await makeSecret({ password: auth.password }, { mode: '440', group: 65533 })
+    const args = flags({ period: '100ms' }).filter((flag) => !flag.startsWith('--repo'))
+    await using sync = new SyncContainer({
+      volume,
+      user,
+      mounts: [`${secret.name}:/etc/credentials:ro`],
+      args: [
+        ...args,
+        `--repo=${guarded.urlOf('dags.git')}`,
+        `--username=${auth.username}`,
+        '--password-file=/etc/credentials/password',
+        `--webhook-url=http://127.0.0.1:${port}/`,
+      ],
+    })
+    await sync.published(hash)
+    await until('the webhook', () => calls[0])
+    expect(calls).toEqual([`POST ${hash}`])
+    guarded.auth = { ...auth, password: 'a-second-password' }
+    expect(await sync.failed()).toMatch(/check user, password/)
+    // As the kubelet does.
+    await inVolume(
+      secret,
+      'cp -a ..1 ..2; printf a-second-password > ..2/password; ln -s ..2 ..new; mv -T ..new ..data; rm -r ..1',
+      '0:0',
+    )
+    const next = await site.commit({ 'dag.py': 'second' })
+    await sync.published(next)
+    await until('the webhook', () => calls[1])
+    expect(calls).toEqual([`POST ${hash}`, `POST ${next}`])
+    hook.close()
   })
 
   it('what lies in the root of others is left alone', async () => {
