@@ -90,6 +90,8 @@ const fixedVariables: Readonly<Record<string, string>> = {
   GIT_CONFIG_NOSYSTEM: '1',
   GIT_CONFIG_GLOBAL: '/dev/null',
   GIT_ATTR_NOSYSTEM: '1',
+  // A hash is what it says: nobody who can write the directory puts another object in its place.
+  GIT_NO_REPLACE_OBJECTS: '1',
   GIT_TERMINAL_PROMPT: '0',
   // Empty: no program is asked for a password.
   GIT_ASKPASS: '',

@@ -15,6 +15,7 @@ import { publishLink, readLink, removeLinkLeftovers } from './publish-link.ts'
 import { isRepository, removeLeftovers, removeSetAside, setAside } from './recover.ts'
 import { candidatesOf, chosenRef, listRemote, type RemoteRef } from './remote-ref.ts'
 import { faultOf } from './repository-check.ts'
+import { restoreConfig } from './repository-config.ts'
 import { RetiredTrees } from './retired-trees.ts'
 import { checkSignature, type Signers } from './signature.ts'
 import {
@@ -139,7 +140,6 @@ class RefMirror implements Mirror {
   /** Whether the directory was looked at since the last failure. */
   #isReady = false
   #isChecked = false
-  #isAddressSet = false
   /** Whether all of the history was fetched: boundaries of commits long gone may stay noted. */
   #isComplete = false
   /** After this error the repository was found to be in order. */
@@ -302,7 +302,7 @@ class RefMirror implements Mirror {
     const gitDirectory = join(directory, '.git')
     await requireTreesHere(directory)
     const processes = await endOrphans(directory)
-    if (await isRepository(gitDirectory)) await this.#removeSetAside()
+    if (await this.#isUsable()) await this.#removeSetAside()
     else await this.#rebuild(undefined)
     const removed = [...(await removeLeftovers(gitDirectory))]
     if (this.#options.publish !== 'copy') await removeLinkLeftovers(this.#options.link)
@@ -321,7 +321,6 @@ class RefMirror implements Mirror {
   async #rebuild(why: string | undefined): Promise<void> {
     const isThere = (await lstat(join(this.#directory, '.git')).catch(() => undefined)) !== undefined
     await setAside(this.#directory)
-    this.#isAddressSet = false
     this.#isComplete = false
     // What git keeps of the published tree is gone with it.
     if (this.#live !== undefined) this.#live = { tree: this.#live.tree, digest: undefined }
@@ -442,14 +441,15 @@ class RefMirror implements Mirror {
       const current = /^\s*objectformat\s*=\s*sha256\s*$/im.test(config) ? 'sha256' : 'sha1'
       if (current !== format) await this.#rebuild(`the remote now has ${format} hashes`)
     }
-    if (!(await isRepository(gitDirectory))) {
-      await git.run(['init', '--quiet', '--template=', `--object-format=${format}`, directory], options)
-      this.#isAddressSet = false
-    }
-    if (this.#isAddressSet) return
-    // A partial clone fetches what it lacks from this address.
-    await git.run(['config', '--local', '--replace-all', 'remote.origin.url', repo], options)
-    this.#isAddressSet = true
+    if (await this.#isUsable()) return
+    await git.run(['init', '--quiet', '--template=', `--object-format=${format}`, directory], options)
+    await restoreConfig(gitDirectory, repo)
+  }
+
+  /** Whether there is a repository, which then has no settings but ours. */
+  async #isUsable(): Promise<boolean> {
+    const gitDirectory = join(this.#directory, '.git')
+    return (await isRepository(gitDirectory)) && (await restoreConfig(gitDirectory, this.#options.repo))
   }
 
   async #fetch(

@@ -41,7 +41,9 @@ export async function listRemote(
 ): Promise<readonly RemoteRef[]> {
   const names = candidatesOf(ref)
   const patterns = [...names, ...names.map((name) => `${name}^{}`)]
-  const output = await git.run(['ls-remote', '--quiet', '--', repo, ...patterns], options)
+  // Of no repository, whose settings might not be ours.
+  const variables = { GIT_DIR: '/dev/null' }
+  const output = await git.run(['ls-remote', '--quiet', '--', repo, ...patterns], { ...options, variables })
   return parseRefs(output, new Set(names))
 }
 

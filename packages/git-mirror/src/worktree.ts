@@ -144,7 +144,11 @@ async function changesIn({ git, directory, signal }: TreeWork, path: string): Pr
 
 /** All trees that there are, whole or not. */
 export async function listTrees(directory: string): Promise<readonly Tree[]> {
-  const inside = async (parent: string): Promise<readonly string[]> => readdir(parent).catch(() => [])
+  // No link is one, nor followed: it might lead to the trees of another directory.
+  const inside = async (parent: string): Promise<readonly string[]> => {
+    const entries = await readdir(parent, { withFileTypes: true }).catch(() => [])
+    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name)
+  }
   const names = await inside(join(directory, folder))
   const trees = await Promise.all(
     names.map(async (name): Promise<readonly Tree[]> => {
@@ -227,6 +231,8 @@ async function adminOf(directory: string, path: string): Promise<string | undefi
   const admin = resolve(path, target)
   if (dirname(admin) !== join(directory, '.git', 'worktrees')) return undefined
   const back = await readFile(join(admin, 'gitdir'), 'utf8').catch(() => '')
+  // Git would take objects and settings from there.
+  if ((await readFile(join(admin, 'commondir'), 'utf8').catch(() => '')) !== '../..\n') return undefined
   // Its beginning is another where the volume was mounted at another path.
   return back.trimEnd().endsWith(`/${relative(directory, path)}/.git`) ? admin : undefined
 }
