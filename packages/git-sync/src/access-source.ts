@@ -9,7 +9,7 @@ export interface AccessSettings {
   readonly repo: string
   /** Of the repository and of those of its submodules. */
   readonly credentials: readonly CredentialSource[]
-  /** Asked before each sync. */
+  /** Asked before each sync of a repository of HTTP. */
   readonly askpassUrl?: URL
   readonly onAskpass?: (outcome: 'success' | 'error') => void
   readonly app?: GitHubApp
@@ -34,13 +34,14 @@ export async function readAccess(settings: AccessSettings): Promise<Access> {
   const { credentials: sources, askpassUrl, onAskpass, app, cookieFile } = settings
   const credentials: Credential[] = await readCredentials(sources)
   // For the host, where the repositories of submodules are too, as the peer has it.
-  const url = hostOf(settings.repo) ?? settings.repo
-  if (askpassUrl !== undefined) credentials.push({ url, ...(await asked(askpassUrl, onAskpass)) })
-  if (app !== undefined) credentials.push({ url, ...(await app.login()) })
+  const url = hostOf(settings.repo)
+  if (askpassUrl !== undefined && url !== undefined)
+    credentials.push({ url, ...(await asked(askpassUrl, onAskpass)) })
+  if (app !== undefined && url !== undefined) credentials.push({ url, ...(await app.login()) })
   for (const { password } of credentials) if (password !== '') settings.onSecret(password)
   return {
     credentials,
-    ssh: await sshAccess(settings.ssh, hostOf(settings.repo) === undefined),
+    ssh: await sshAccess(settings.ssh, url === undefined),
     ...(cookieFile !== undefined && { cookieFile }),
   }
 }

@@ -34,7 +34,7 @@ export function openCheapRefs({
   )
     return undefined
   const ca =
-    settings.findLast(([key]) => key.toLowerCase() === 'http.sslcainfo')?.[1] ?? environment['GIT_SSL_CAINFO']
+    environment['GIT_SSL_CAINFO'] ?? settings.findLast(([key]) => key.toLowerCase() === 'http.sslcainfo')?.[1]
   if (ca === undefined) return openHttpRefs(repo)
   try {
     return openHttpRefs(repo, { ca: readFileSync(ca) })
