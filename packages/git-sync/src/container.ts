@@ -37,6 +37,7 @@ import {
   type GitHubApp,
   gitHubAppFaults,
   type HookReport,
+  isOfGitHub,
   joinCredentials,
   LegacyMetrics,
   loginFaults,
@@ -517,7 +518,8 @@ const checks: readonly Check<typeof params>[] = [
     if (httpMetrics) yield `${nameOf('httpMetrics')} needs ${nameOf('httpBind')}`
     if (httpPprof) yield `${nameOf('httpPprof')} needs ${nameOf('httpBind')}`
   },
-  function* ({ repo, repositories, link, errorFile, username, password, passwordFile }, nameOf) {
+  function* (values, nameOf) {
+    const { repo, repositories, link, errorFile, username, password, passwordFile, askpassUrl } = values
     if (repositories === undefined) return
     const table = nameOf('repositories')
     if (repo !== undefined) yield `${nameOf('repo')} and ${table} are both set: put all into the table`
@@ -525,9 +527,11 @@ const checks: readonly Check<typeof params>[] = [
     // One that succeeds would delete what another has written.
     if (errorFile !== undefined)
       yield `${nameOf('errorFile')} and ${table} are both set: give each entry its own`
-    // It would be sent to the host of every entry.
+    // They would be sent to the host of every entry.
     if (username !== undefined || password !== undefined || passwordFile !== undefined)
       yield `${nameOf('username')} and ${table} are both set: give each entry its own, or ${nameOf('credential')} with a URL`
+    if (askpassUrl !== undefined)
+      yield `${nameOf('askpassUrl')} and ${table} are both set: give each entry its own password, or ${nameOf('credential')} with a URL`
   },
   function* ({ repo, root, link }, nameOf) {
     if (repo === undefined) return
@@ -647,7 +651,7 @@ export default defineContainer({
       probes?.markSynced()
     }
     const app = appOf(context, legacy)
-    const want = (settings: RepositorySettings, login: CredentialSource | undefined) => ({
+    const want = (settings: RepositorySettings, login: CredentialSource | undefined, app?: GitHubApp) => ({
       name: settings.name,
       identity: JSON.stringify([settings, login]),
       start: () => startOne(context, settings, { login, app, legacy, onSynced }),
@@ -656,13 +660,16 @@ export default defineContainer({
     try {
       if (repo !== undefined) {
         const login = loginOf({ repo, ...loginParams(params) })
-        await set.apply([want(singleSettings(params, splitRepo(repo).repo), login)])
+        await set.apply([want(singleSettings(params, splitRepo(repo).repo), login, app)])
       }
       if (repositories !== undefined)
         await context.follow('repositories', ['repositories'], async (contents) => {
           const table = await readTable(requireFile(contents, repositories), params.root)
           const entries = table.map((entry) => {
-            return want(entrySettings(params, context.given('maxFailures'), entry), entry.credential)
+            const settings = entrySettings(params, context.given('maxFailures'), entry)
+            // Other hosts must not be sent its tokens.
+            const own = isOfGitHub(entry.repo, params.githubBaseUrl) ? app : undefined
+            return want(settings, entry.credential, own)
           })
           await set.apply(entries)
           synced.close('not every repository was synced yet')

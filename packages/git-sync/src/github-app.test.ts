@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { createGitHubApp, type GitHubAppOptions, gitHubAppFaults } from './github-app.ts'
+import { createGitHubApp, type GitHubAppOptions, gitHubAppFaults, isOfGitHub } from './github-app.ts'
 import { serve } from './test-support.ts'
 
 const pem = (type: 'pkcs1' | 'pkcs8') =>
@@ -238,4 +238,18 @@ describe('what is said of an app', () => {
       expect([...gitHubAppFaults(setup)]).toEqual([])
     },
   )
+})
+
+test.each([
+  ['https://github.com/a/b', 'https://api.github.com/', true],
+  ['https://GitHub.com:443/a/b', 'https://api.github.com/', true],
+  ['https://ghe.example/a/b', 'https://ghe.example/api/v3/', true],
+  ['https://gitlab.com/a/b', 'https://api.github.com/', false],
+  ['https://evil-github.com/a/b', 'https://api.github.com/', false],
+  ['https://github.com.evil/a/b', 'https://api.github.com/', false],
+  ['ssh://git@github.com/a/b', 'https://api.github.com/', false],
+  ['git@github.com:a/b', 'https://api.github.com/', false],
+  ['/local', 'https://api.github.com/', false],
+])('whether tokens are for %s where the API is %s: %s', (repo, baseUrl, expected) => {
+  expect(isOfGitHub(repo, new URL(baseUrl))).toBe(expected)
 })

@@ -148,6 +148,14 @@ function remedy(status: number): string {
   return ''
 }
 
+/** Whether the tokens of an app are for a repository: the API is at the same host, or at `api.` before its name. */
+export function isOfGitHub(repo: string, baseUrl: URL): boolean {
+  const url = URL.parse(repo)
+  return (
+    url !== null && /^https?:$/.test(url.protocol) && url.hostname === baseUrl.hostname.replace(/^api\./, '')
+  )
+}
+
 /** What was said about a GitHub App. */
 export interface GitHubAppSetup {
   readonly clientId?: string | undefined
