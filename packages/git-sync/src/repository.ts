@@ -213,9 +213,11 @@ class Repository implements RepositorySync {
   }
 
   #see(event: MirrorEvent): void {
-    if (event.type === 'moved' && event.hash !== this.#ahead?.hash) {
+    if (event.type === 'moved') {
       const { hash } = event
-      this.#ahead = { hash, since: this.#ahead?.since ?? Date.now() }
+      // The same commit may have to be made into another tree.
+      const isPublished = hash === this.#mirror.published?.hash
+      this.#ahead = isPublished ? undefined : { hash, since: this.#ahead?.since ?? Date.now() }
     }
     this.#around.onEvent(event)
   }
