@@ -81,6 +81,13 @@ describe('a JSON log', () => {
     expect(event({ value })).not.toHaveProperty('value')
   })
 
+  it('has no control character of a terminal, and stands for the same text', () => {
+    const text = '\u001b[2J\u007f\u009b2J\u2028'
+    const line = written({ said: text })
+    expect(line).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028]/)
+    expect(JSON.parse(line).said).toBe(text)
+  })
+
   it('cuts a long text, so that a hostile header does not fill the disk', () => {
     expect(event({ value: 'x'.repeat(1_000_000) })['value']).toHaveLength(8192)
   })

@@ -28,7 +28,8 @@ export function createLog(options: LogOptions): Log {
     options.write(
       options.format === 'json'
         ? // Twice, so that no field can take the place of the head and yet the head stands first.
-          `${JSON.stringify({ ...head, ...clean, ...head })}\n`
+          // Terminals take some of what JSON leaves as it is for escapes, too.
+          `${oneLine(JSON.stringify({ ...head, ...clean, ...head }))}\n`
         : `${time} ${level.padEnd(5)} ${oneLine(redact(msg))}${textFields(clean)}\n`,
     )
   }
