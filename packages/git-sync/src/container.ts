@@ -650,7 +650,7 @@ export default defineContainer({
       synced.open()
       probes?.markSynced()
     }
-    const app = appOf(context, legacy)
+    const gitHub = appOf(context, legacy)
     const want = (settings: RepositorySettings, login: CredentialSource | undefined, app?: GitHubApp) => ({
       name: settings.name,
       identity: JSON.stringify([settings, login]),
@@ -660,7 +660,7 @@ export default defineContainer({
     try {
       if (repo !== undefined) {
         const login = loginOf({ repo, ...loginParams(params) })
-        await set.apply([want(singleSettings(params, splitRepo(repo).repo), login, app)])
+        await set.apply([want(singleSettings(params, splitRepo(repo).repo), login, gitHub)])
       }
       if (repositories !== undefined)
         await context.follow('repositories', ['repositories'], async (contents) => {
@@ -668,7 +668,7 @@ export default defineContainer({
           const entries = table.map((entry) => {
             const settings = entrySettings(params, context.given('maxFailures'), entry)
             // Other hosts must not be sent its tokens.
-            const own = isOfGitHub(entry.repo, params.githubBaseUrl) ? app : undefined
+            const own = isOfGitHub(entry.repo, params.githubBaseUrl) ? gitHub : undefined
             return want(settings, entry.credential, own)
           })
           await set.apply(entries)
