@@ -128,3 +128,70 @@ it('each call of the webhook for a commit says the same, also where it was publi
   await until('three calls', () => ids.length >= 3)
   expect(new Set(ids).size).toBe(1)
 })
+
+it('those that are the same go on with what they have in hand, and those that have changed start anew', async () => {
+  await repository.commit({ file: 'one' })
+  const reports: string[] = []
+  const same = wanted('same', {}, () => reports.push('same'))
+  await set.apply([same, wanted('other', {}, () => reports.push('other'))])
+  await until('both', () => reports.length === 2)
+  const changed = wanted('other', { depth: 2 }, () => reports.push('changed'))
+  await set.apply([same, changed])
+  await until('the changed one', () => reports.includes('changed'))
+  set.trigger(['same'])
+  await until('the same one', () => reports.length === 4)
+  expect(reports.toSorted()).toEqual(['changed', 'other', 'same', 'same'])
+  expect(set.statuses().map(({ name }) => name)).toEqual(['same', 'other'])
+})
+
+it('those that are gone are ended, and nothing is told of them any more', async () => {
+  await repository.commit({ file: 'one' })
+  await set.apply([wanted('first'), wanted('second')])
+  await set.apply([wanted('second')])
+  expect(set.has('first')).toBe(false)
+  expect(set.statuses().map(({ name }) => name)).toEqual(['second'])
+  // What it had locked is free.
+  await set.apply([wanted('second'), wanted('third', { directory: join(base, 'first') })])
+  await until('the third', () => stateOf('third') === 'current')
+})
+
+it('triggers those that are named, or all', async () => {
+  await repository.commit({ file: 'one' })
+  const reports: string[] = []
+  const told = () => reports.toSorted().join('')
+  await set.apply(['a', 'b'].map((name) => wanted(name, {}, () => reports.push(name))))
+  await until('both', () => told() === 'ab')
+  set.trigger(['b', 'nobody'])
+  await until('b', () => told() === 'abb')
+  set.trigger('all')
+  await until('all', () => told() === 'aabbb')
+})
+
+it('has ended as done when all that are to happen once are, and not before', async () => {
+  await repository.commit({ file: 'one' })
+  let ending: string | undefined
+  void set.ended.then((each) => {
+    ending = each
+  })
+  const [one, two] = [wanted('one', { isOneTime: true }), wanted('two', { isOneTime: true, ref: 'later' })]
+  await set.apply([one, two])
+  await until('the first', () => stateOf('one') === 'current' && stateOf('two') === 'failing')
+  expect(ending).toBeUndefined()
+  await repository.commit({ file: 'two' }, { branch: 'later' })
+  set.trigger('all')
+  expect(await set.ended).toBe('done')
+})
+
+it('has ended as failed as soon as one has', async () => {
+  await repository.commit({ file: 'one' })
+  await set.apply([wanted('good'), wanted('bad', { repo: nowhere(), initMaxFailures: 1 })])
+  expect(await set.ended).toBe('failed')
+})
+
+it('one that cannot be started is told, and keeps no other from it', async () => {
+  await repository.commit({ file: 'one' })
+  const applied = set.apply([wanted('bad', { repo: 'ext::x' }), wanted('good')])
+  await expect(applied).rejects.toThrow('transport program')
+  await until('the good one', () => stateOf('good') === 'current')
+  expect(set.has('bad')).toBe(false)
+})

@@ -23,6 +23,7 @@ export class RepositorySet implements AsyncDisposable {
   /**
    * Starts those that are new, ends those that are gone, and starts anew those that have changed. One call at a time;
    * nothing begins once all were told to stop.
+   * @throws what the first that could not be started has thrown, when all others have been
    */
   async apply(wanted: readonly Wanted[]): Promise<void> {
     if (this.#isStopped) return
@@ -34,9 +35,17 @@ export class RepositorySet implements AsyncDisposable {
         this.#running.delete(name)
       }),
     )
+    const faults: unknown[] = []
     for (const { name, identity, start } of wanted) {
       if (this.#isStopped || this.#running.has(name)) continue
-      const sync = start()
+      let sync: RepositorySync
+      try {
+        sync = start()
+      } catch (error) {
+        // The others are not to suffer from it.
+        faults.push(error)
+        continue
+      }
       this.#running.set(name, { identity, sync })
       sync.ended.then(
         (ending) => this.#end(sync, ending),
@@ -45,6 +54,7 @@ export class RepositorySet implements AsyncDisposable {
     }
     // The last that was not done may be gone.
     this.#lookForEnd()
+    if (faults.length > 0) throw faults[0]
   }
 
   statuses(): readonly RepositoryStatus[] {
