@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { rm, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { build } from 'esbuild'
+import { build, type Plugin } from 'esbuild'
 import { licenseDocument, packageFolder, packageLicense } from './licenses.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
@@ -24,6 +24,15 @@ export interface Bundle {
 /** Bundles `packages/<name>/src/main.ts` into `build/images/<name>/`, the folder that its image gets as /app. */
 export async function bundleContainer(name: string): Promise<Bundle> {
   return bundle(join(ROOT, 'packages', name, 'src/main.ts'), join(ROOT, 'build/images', name))
+}
+
+/** CommonJS packages require the whole of it, which loads no more than that. */
+const ourHttp: Plugin = {
+  name: 'our-http',
+  setup({ onResolve }) {
+    const path = fileURLToPath(new URL('shims/http.ts', import.meta.url))
+    onResolve({ filter: /^node:http$/ }, ({ kind }) => (kind === 'require-call' ? undefined : { path }))
+  },
 }
 
 /**
@@ -56,6 +65,7 @@ export async function bundle(entry: string, directory: string): Promise<Bundle> 
     // For stack traces: only white space goes, since the rest would save a thirtieth and take names of functions with
     // it; and lines stay short, because an uncaught error prints the whole line that threw.
     minifyWhitespace: true,
+    plugins: [ourHttp],
     lineLimit: 160,
     legalComments: 'none',
     metafile: true,

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
@@ -222,6 +223,19 @@ describe('a bundle with express', () => {
     expect(names.filter((name) => !titles.includes(name))).toEqual([])
     expect(licenses).not.toContain('iconv-lite')
   })
+})
+
+test('a bundle that serves HTTP loads nothing of HTTP/2 and TLS', async () => {
+  await using folder = await scratchFolder()
+  const source = `
+    import { createServer } from 'node:http'
+    createServer()
+    console.log(process.moduleLoadList.join())`
+  await writeFile(join(folder.path, 'main.ts'), source)
+  await bundle(join(folder.path, 'main.ts'), join(folder.path, 'out'))
+  const loaded = execFileSync(process.execPath, [join(folder.path, 'out/main.js')], { encoding: 'utf8' })
+  expect(loaded).toMatch(/\bhttp\b/)
+  expect(loaded).not.toMatch(/\b(http2|tls)\b/)
 })
 
 describe('a bundle of a program with threads', () => {
