@@ -20,6 +20,19 @@ test('credentials in a URL are secret, in a key as in a value', () => {
   )
 })
 
+test('a credential helper that is a script is secret, and the name of one is not', () => {
+  const script = '!f() { echo password=hunter2; }; f'
+  const text = `credential.helper:"${script}","credential.https://a.example.helper":store`
+  expect(secretsInGitConfig(text)).toEqual([script])
+  expect(shownGitConfig(text)).toBe('credential.helper:***,"credential.https://a.example.helper":store')
+})
+
+test('credentials in a key that should have been in quotes are secret', () => {
+  const text = 'url.https://me:hunter2@a.example/.insteadOf:b'
+  expect(secretsInGitConfig(text)).toEqual(['me:hunter2', 'hunter2'])
+  expect(shownGitConfig(text)).not.toContain('hunter2')
+})
+
 test('what cannot be read is secret as a whole', () => {
   expect(secretsInGitConfig('hunter2')).toEqual(['hunter2'])
   expect(shownGitConfig('hunter2')).toBe('***')
