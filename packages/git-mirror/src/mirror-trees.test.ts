@@ -104,6 +104,20 @@ describe('trees of others', () => {
   })
 })
 
+describe('two mirrors with the same link', () => {
+  it('take it from each other, say so, and leave each other their trees', async () => {
+    const hash = await scene.repository.commit({ a: '1' })
+    const [first, second] = ['first', 'second'].map((name) =>
+      scene.open({ directory: join(scene.base, name) }),
+    )
+    for (let round = 0; round < 3; round++)
+      for (const mirror of [first, second]) if (mirror) await sync(mirror)
+    expect(scene.eventTypes().filter((type) => type === 'damaged')).toHaveLength(4)
+    for (const name of ['first', 'second'])
+      expect(await filesIn(join(scene.base, name, '.worktrees'))).toEqual({ [`${hash}/a`]: '1' })
+  })
+})
+
 describe('what git keeps of a tree', () => {
   it('is of the new tree where the repository was made anew, and the old one takes nothing of it along', async () => {
     const hash = await scene.repository.commit({ a: '1' })
