@@ -11,6 +11,8 @@ export type { LockHolder } from './lock-record.ts'
 export interface DirectoryLock extends AsyncDisposable {
   /** Aborts when the directory is no longer ours: nothing may be written in it any more. */
   readonly lost: AbortSignal
+  /** Looks whether the directory is still ours, and aborts `lost` if not: after a pause its own look may come too late. */
+  confirm(): Promise<void>
 }
 
 export interface LockOptions {
@@ -127,6 +129,14 @@ class HeldLock implements DirectoryLock {
 
   get lost(): AbortSignal {
     return this.#lost.signal
+  }
+
+  async confirm(): Promise<void> {
+    await this.#renewing
+    clearTimeout(this.#timer)
+    if (this.#isOver) return
+    this.#renewing = this.#renew()
+    await this.#renewing
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

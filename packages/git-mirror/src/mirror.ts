@@ -242,6 +242,7 @@ class RefMirror implements Mirror {
     }
     await beforePublish?.(tree)
     // The directory may be somebody else's by now.
+    await this.#lock?.confirm()
     signal.throwIfAborted()
     await this.#publish({ tree, digest: recipe.digest }, signal)
     await this.#cleanUp(signal)
