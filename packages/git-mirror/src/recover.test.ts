@@ -25,6 +25,9 @@ describe('leftovers of killed git processes', () => {
     'HEAD.lock',
     'config.lock',
     'packed-refs.lock',
+    'packed-refs.new',
+    'info/refs_Ab12Cd',
+    'objects/info/packs_Ab12Cd',
     'shallow.lock',
     'shallow_Ab12Cd',
     'gc.pid',
@@ -61,6 +64,58 @@ describe('leftovers of killed git processes', () => {
     expect(await removeLeftovers(git)).toEqual([])
   })
 
+  const pack = `objects/pack/pack-${'c'.repeat(40)}`
+
+  it.each([
+    [
+      'a pack without an index',
+      ['.pack', '.rev', '.promisor', '.keep'],
+      ['.pack', '.rev', '.promisor', '.keep'],
+    ],
+    ['an index without a pack', ['.idx', '.rev'], ['.idx', '.rev']],
+    ['a whole pack', ['.pack', '.idx', '.rev', '.bitmap', '.promisor', '.mtimes', '.keep'], []],
+  ])('of %s %j there goes %j', async (_, there, gone) => {
+    await using scratch = new Scratch()
+    const git = await madeRepository(scratch)
+    const paths = there.map((ending) => pack + ending)
+    await write(git, paths)
+    const left = paths.filter((path) => !gone.includes(path.slice(pack.length)))
+    expect((await removeLeftovers(git)).toSorted()).toEqual(gone.map((ending) => pack + ending).toSorted())
+    expect(
+      (await readdir(join(git, 'objects/pack'))).map((name) => `objects/pack/${name}`).toSorted(),
+    ).toEqual(left.toSorted())
+  })
+
+  it('a pack is no longer kept for a fetch that was killed', async () => {
+    await using scratch = new Scratch()
+    const git = await madeRepository(scratch)
+    await write(git, [`${pack}.pack`, `${pack}.idx`])
+    await writeFile(join(git, `${pack}.keep`), 'fetch-pack 123 on a-host\n')
+    expect(await removeLeftovers(git)).toEqual([`${pack}.keep`])
+  })
+
+  it('after a kill among them, git tidies up again', async () => {
+    await using scratch = new Scratch()
+    const git = await madeRepository(scratch)
+    await write(git, ['packed-refs.new', 'packed-refs.lock', `${pack}.rev`, 'gc.pid'])
+    const commit = [
+      '-c',
+      'user.name=me',
+      '-c',
+      'user.email=me@x',
+      'commit',
+      '--quiet',
+      '--allow-empty',
+      '-m',
+      'x',
+    ]
+    await runGit(commit, { cwd: scratch.path })
+    await expect(runGit(['gc', '--quiet', '--force'], { cwd: scratch.path })).rejects.toThrow()
+    await removeLeftovers(git)
+    await runGit(['gc', '--quiet'], { cwd: scratch.path })
+    expect(await runGit(['count-objects', '-v'], { cwd: scratch.path })).toMatch(/^garbage: 0$/m)
+  })
+
   it('are none of what only has a name like one', async () => {
     await using scratch = new Scratch()
     const git = await madeRepository(scratch)
@@ -76,6 +131,8 @@ describe('leftovers of killed git processes', () => {
       `worktrees/${'a'.repeat(40)}/modules/incoming-data/HEAD`,
       `worktrees/${'a'.repeat(40)}/modules/x.lock/HEAD`,
       'objects/pack/pack-0123.keep',
+      'refs/heads/packed-refs.new',
+      'refs/heads/info/refs_fix123',
       'shallow',
       'index',
     ]

@@ -1,12 +1,13 @@
 import type { Dirent } from 'node:fs'
-import { lstat, readdir, rename } from 'node:fs/promises'
+import { lstat, open, readdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { removeTree } from './remove-tree.ts'
 import { uniqueSuffix } from './unique-suffix.ts'
 
 /**
  * Takes away what git processes that were killed have left in a repository that nobody else uses now: locks of refs,
- * indexes and of the list of shallow commits, and half-written objects and packs. No git process is started.
+ * indexes and of the list of shallow commits, and half-written or half-removed objects and packs. No git process is
+ * started.
  * @returns the paths that were removed, relative to `.git`
  */
 export async function removeLeftovers(gitDirectory: string): Promise<readonly string[]> {
@@ -16,8 +17,13 @@ export async function removeLeftovers(gitDirectory: string): Promise<readonly st
     if (left !== undefined) throw new Error(`a leftover of git cannot be removed: ${left}; remove it by hand`)
     removed.push(path)
   }
-  for await (const { path, name, entry } of walk(gitDirectory, '', 0)) {
-    if (isLeftover(path, name, entry)) await remove(path)
+  for await (const { path, name, entry, siblings } of walk(gitDirectory, '', 0)) {
+    if (
+      isLeftover(path, name, entry) ||
+      isOfNoPack(path, siblings) ||
+      (await isKeptByFetch(gitDirectory, path, entry))
+    )
+      await remove(path)
   }
   return removed
 }
@@ -28,7 +34,28 @@ function isLeftover(path: string, name: string, entry: Dirent): boolean {
   const isAmongObjects = /(^|\/)objects\/([^/]+\/)?[^/]+$/.test(path)
   if (entry.isDirectory()) return isAmongObjects && isTemporary(name)
   if (name.endsWith('.lock')) return true
-  return (isAmongObjects ? /^(tmp_|\.tmp-)/ : /^(gc\.pid|shallow_\w+|\.outrider-\w+)$/).test(name)
+  if (/(^|\/)info\/(refs|packs)_\w{6}$/.test(path)) return true
+  // With a packed-refs.new from before, git packs no refs, and so never tidies up.
+  return (isAmongObjects ? /^(tmp_|\.tmp-)/ : /^(gc\.pid|packed-refs\.new|shallow_\w+|\.outrider-\w+)$/).test(
+    name,
+  )
+}
+
+const packFile = /(?:^|\/)objects\/pack\/(pack-(?:[0-9a-f]{40}|[0-9a-f]{64}))\.([a-z]+)$/
+
+/** Git reads no pack without its index, and never removes one. */
+function isOfNoPack(path: string, siblings: ReadonlySet<string>): boolean {
+  const [, stem] = packFile.exec(path) ?? []
+  return stem !== undefined && !(siblings.has(`${stem}.pack`) && siblings.has(`${stem}.idx`))
+}
+
+/** While it fetches, git keeps the new pack from being tidied up; after a kill, for ever. */
+async function isKeptByFetch(root: string, path: string, entry: Dirent): Promise<boolean> {
+  if (!entry.isFile() || packFile.exec(path)?.[2] !== 'keep') return false
+  await using file = await open(join(root, path))
+  const words = 'fetch-pack '
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(words.length))
+  return buffer.toString('latin1', 0, bytesRead) === words
 }
 
 /** Directories in which git gathers objects before it takes them. */
@@ -37,15 +64,21 @@ const isTemporary = (name: string): boolean => /^(tmp_objdir-|incoming-)/.test(n
 /** Deep enough for the refs, indexes and objects of submodules inside submodules; never out through a link. */
 const deepest = 24
 
-async function* walk(
-  root: string,
-  inside: string,
-  depth: number,
-): AsyncGenerator<{ readonly path: string; readonly name: string; readonly entry: Dirent }> {
+interface Found {
+  /** From the root. */
+  readonly path: string
+  readonly name: string
+  readonly entry: Dirent
+  /** All names in its directory. */
+  readonly siblings: ReadonlySet<string>
+}
+
+async function* walk(root: string, inside: string, depth: number): AsyncGenerator<Found> {
   const entries = await readdir(join(root, inside), { withFileTypes: true }).catch(() => [])
+  const siblings = new Set(entries.map(({ name }) => name))
   for (const entry of entries) {
     const path = inside === '' ? entry.name : `${inside}/${entry.name}`
-    yield { path, name: entry.name, entry }
+    yield { path, name: entry.name, entry, siblings }
     if (entry.isDirectory() && depth < deepest && !isLeftover(path, entry.name, entry))
       yield* walk(root, path, depth + 1)
   }
