@@ -29,3 +29,7 @@ it('what cannot be made says why, also where a parent is missing', async () => {
   for (const names of [['one'], ['one', 'two'], ['one', 'two', 'three']])
     await expect(makeDirectory(scratch.at('volume', ...names))).rejects.toMatchObject({ code: 'EROFS' })
 })
+
+it('where nothing can be made and nothing says so, as in /proc, it ends with an error', async () => {
+  await expect(makeDirectory('/proc/outrider/deep')).rejects.toMatchObject({ code: 'ENOENT' })
+})

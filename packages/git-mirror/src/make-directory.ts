@@ -1,20 +1,27 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdir, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { errnoOf } from './file-error.ts'
 
 /**
- * Makes a directory and the parents that are missing.
+ * Makes a directory and the parents that are missing. Node's own way of it never ends below /proc, where nothing can be
+ * made and nothing says so.
  * @param mode of those that are made; 0o777 unless given, in any case less the umask
  * @throws the system's error for the first that cannot be made
  */
 export async function makeDirectory(path: string, mode = 0o777): Promise<void> {
   try {
-    await mkdir(path, { recursive: true, mode })
-  } catch (error) {
-    // On a volume that is read-only Node says so of a parent that is missing, too.
-    const parent = dirname(path)
-    if (errnoOf(error) !== 'ENOENT' || parent === path) throw error
-    await makeDirectory(parent, mode)
     await mkdir(path, { mode })
+  } catch (error) {
+    if (await isDirectory(path)) return
+    const parent = dirname(path)
+    if (errnoOf(error) !== 'ENOENT' || parent === path || (await isDirectory(parent))) throw error
+    await makeDirectory(parent, mode)
+    await makeDirectory(path, mode)
   }
 }
+
+const isDirectory = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (stats) => stats.isDirectory(),
+    () => false,
+  )

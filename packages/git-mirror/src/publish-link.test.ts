@@ -116,7 +116,7 @@ it.each<[string, (path: string) => void]>([
     code: 'EEXIST',
     message:
       `cannot publish ${link}: ${kind} is there, which is not removed; ` +
-      'move it away, publish under another name, or publish as a copy',
+      'move it away, publish under another name, or publish as a copy, which replaces all that is in it',
   })
   expect(statSync(link).ino).toBe(before)
   expect(readdirSync(scratch.path).toSorted()).toEqual(['.worktrees', 'site'])

@@ -110,7 +110,7 @@ async function linkTextOf(path: string): Promise<string | undefined> {
   if (stats.isSymbolicLink()) return await readlink(path)
   throw new FileError(
     `cannot publish ${printable(path)}: a ${stats.isDirectory() ? 'directory' : 'file'} is there, which is not removed; ` +
-      'move it away, publish under another name, or publish as a copy',
+      'move it away, publish under another name, or publish as a copy, which replaces all that is in it',
     'EEXIST',
   )
 }

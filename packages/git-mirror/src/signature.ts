@@ -55,7 +55,7 @@ export async function checkSignature(
     variables: { TMPDIR: place, GNUPGHOME: place },
   }
   try {
-    const keys = gpgKeys === undefined ? Buffer.alloc(0) : binaryKeys(await readFile(gpgKeys))
+    const keys = gpgKeys === undefined ? Buffer.alloc(0) : binaryKeys(await readFile(gpgKeys), gpgKeys)
     await writeFile(join(place, 'keys.gpg'), keys)
     await writeFile(join(place, 'gpg.conf'), gpgConfiguration(join(place, 'keys.gpg')))
     await git.run([isTag ? 'verify-tag' : 'verify-commit', object], options)
@@ -63,7 +63,9 @@ export async function checkSignature(
   } catch (error) {
     if (!(error instanceof GitError) || error.kind === 'aborted') throw error
     const what = isTag ? `the tag ${object}` : `the commit ${commit}`
-    throw new UnsignedError(`${what} of ${name} is not signed by an allowed signer: ${error.message}`)
+    // Git says nothing at all where there is no signature.
+    const why = /exit code 1$/.test(error.message) ? 'it has no signature' : error.message
+    throw new UnsignedError(`${what} of ${name} is not signed by an allowed signer: ${why}`)
   } finally {
     await rm(place, { recursive: true, force: true })
   }
@@ -92,7 +94,7 @@ function checkTagName(tag: string, name: string, object: string): void {
 }
 
 /** A keyring of binary packets from armoured keys (RFC 9580, 6.2), one after another; binary keys stay as they are. */
-function binaryKeys(content: Buffer): Buffer {
+function binaryKeys(content: Buffer, file: string): Buffer {
   const text = content.toString('latin1')
   const blocks = text.matchAll(
     /-----BEGIN PGP PUBLIC KEY BLOCK-----([\s\S]*?)-----END PGP PUBLIC KEY BLOCK-----/g,
@@ -102,5 +104,9 @@ function binaryKeys(content: Buffer): Buffer {
     const body = block.replace(/^\s*\n?(?:[A-Za-z]+: .*\r?\n)*/, '').replace(/\r?\n=[A-Za-z0-9+/]{4}\s*$/, '')
     return Buffer.from(body, 'base64')
   })
-  return keys.length === 0 ? content : Buffer.concat(keys)
+  const keyring = keys.length === 0 ? content : Buffer.concat(keys)
+  // Each packet begins with this bit (RFC 9580, 4.2).
+  if (((keyring[0] ?? 0) & 0x80) === 0)
+    throw new Error(`${file} holds no OpenPGP key: give public keys, armoured or not`)
+  return keyring
 }

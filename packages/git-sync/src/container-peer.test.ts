@@ -89,7 +89,7 @@ it('--error-file has Msg, Err and Args while syncs fail; --touch-file changes wi
   expect(JSON.parse(await textOf(error))).toEqual({
     Msg: expect.any(String),
     Err: expect.stringContaining('the remote has no HEAD'),
-    Args: { failCount: 1 },
+    Args: { failCount: 1, kind: 'no-ref' },
   })
   expect((await stat(error)).mode & 0o777).toBe(0o644)
   await scene.repository.setHead('refs/heads/main')

@@ -183,7 +183,7 @@ it('It is not ready before the first sync, nor when the last success is too long
   })
   const isReady = async () => (await running.ask('/readyz')).status === 200
   expect(await isReady()).toBe(false)
-  expect(await (await running.ask('/readyz')).text()).toContain('not every repository was synced yet')
+  expect(await (await running.ask('/readyz')).text()).toContain('not synced yet: default')
   release()
   await until('ready', isReady)
   server.fault = { kind: 'status', status: 500 }

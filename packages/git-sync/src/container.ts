@@ -54,6 +54,7 @@ import {
   type RepositoryEntry,
   RepositorySet,
   type RepositorySettings,
+  type RepositoryStatus,
   readAccess,
   readRepositories,
   resolveLink,
@@ -129,10 +130,28 @@ const repository: ParamFactory<string> = kindOf({
     checkRepo(splitRepo(value).repo)
     return value
   },
-  show: (value) => url.kind.show?.(value) ?? value,
-  secrets: (value) => url.kind.secrets?.(value) ?? [],
+  // The user of `git@host:path` names an account of SSH.
+  show: (value) => (isScpLike(value) ? value : (url.kind.show?.(value) ?? value)),
+  secrets: (value) => (isScpLike(value) ? [] : (url.kind.secrets?.(value) ?? [])),
   schema: { type: 'string' },
 })
+
+const isScpLike = (repo: string): boolean => /^[\w.-]+@[^:/@]+:[^@]*$/.test(repo)
+
+/** Secrets of Kubernetes often end in a line break that nobody means. */
+const line: ParamFactory<string> = kindOf(
+  {
+    name: 'text',
+    parse(value) {
+      const text = value.replace(/\r?\n$/, '')
+      if (/[\r\n]/.test(text)) throw new Error('must be one line')
+      return text
+    },
+    secrets: (value) => [value.replace(/\r?\n$/, '')],
+    schema: { type: 'string' },
+  },
+  { secret: true },
+)
 
 const credentials: ParamFactory<readonly CredentialSource[]> = kindOf({
   name: 'json',
@@ -221,14 +240,14 @@ const params = {
   oneTime: goFlag('Ends after the first sync, as an init container does.', older('oneTime')),
   maxFailures: goInteger(-(2 ** 31))(
     'How many syncs may fail in a row until it ends: 0 and 1 at the first, negative never. Never, too, for a table of repositories where it is not set, unless it is one-time.',
-    { default: '0', ...older('maxFailures') },
+    { default: '0', example: '-1', ...older('maxFailures') },
   ),
   readyMaxAge: goDuration('1s')(
     'How long ago the last successful sync may be until it is not ready; for ever without.',
     { optional },
   ),
   publish: oneOf('link', 'copy')(
-    'A symbolic link, which switches all files at once; or a directory with a copy, for volumes and programs that know no links, where each file is switched by itself.',
+    'A symbolic link, which switches all files at once; or a directory with a copy, for volumes and programs that know no links, where each file is switched by itself and all else in it is removed.',
     { default: 'link' },
   ),
   triggerBind: address('Where POST /sync is taken from forges and programs; needs a secret.', {
@@ -239,7 +258,7 @@ const params = {
     { optional },
   ),
   username: text('User for the repository, by HTTP.', { optional, ...older('username') }),
-  password: secret('Password or token of that user.', {
+  password: line('Password or token of that user.', {
     optional,
     fileParam: 'passwordFile',
     ...older('password'),
@@ -533,6 +552,14 @@ const checks: readonly Check<typeof params>[] = [
     if (askpassUrl !== undefined)
       yield `${nameOf('askpassUrl')} and ${table} are both set: give each entry its own password, or ${nameOf('credential')} with a URL`
   },
+  function* ({ root }, nameOf) {
+    if (resolve(root) === '/')
+      yield `${nameOf('root')} is "${root}" but must be a directory of its own, such as /git`
+  },
+  function* ({ period, readyMaxAge }, nameOf) {
+    if (readyMaxAge !== undefined && readyMaxAge <= period)
+      yield `${nameOf('readyMaxAge')} must be longer than ${nameOf('period')}: it would not be ready between two syncs`
+  },
   function* ({ repo, root, link }, nameOf) {
     if (repo === undefined) return
     try {
@@ -621,12 +648,15 @@ export default defineContainer({
     { variable: 'GITSYNC_SSH', takesValue: false, why: 'has never done anything', refused: false },
   ],
   checks,
-  needs: ({ sshKeyFile, repo, cookieFile: hasCookies, syncTimeout, oneTime }) => ({
+  needs: ({ root, sshKeyFile, repo, cookieFile: hasCookies, syncTimeout, oneTime }) => ({
     endsByItself: oneTime,
     memory: 512,
     // The first sync may take all of its time.
     readyWithin: Math.max(60, Math.ceil(syncTimeout / 1000)),
-    unread: isSsh(repo) || hasCookies || sshKeyFile !== '/etc/git-secret/ssh' ? [] : ['/etc/git-secret'],
+    unread: [
+      ...(isSsh(repo) || hasCookies || sshKeyFile !== '/etc/git-secret/ssh' ? [] : ['/etc/git-secret']),
+      ...(isInDefaultRoot(root) ? [] : ['/git']),
+    ],
   }),
   async start(context) {
     const { params, log, nameOf, metrics, page, onScrape, gate } = context
@@ -646,7 +676,11 @@ export default defineContainer({
     const fresh = new Freshness(context, set)
     const onSynced = () => {
       fresh.look()
-      if (set.statuses().some(({ lastSuccess }) => lastSuccess === undefined)) return
+      const pending = set.statuses().filter(({ lastSuccess }) => lastSuccess === undefined)
+      if (pending.length > 0) {
+        synced.close(pendingText(pending))
+        return
+      }
       synced.open()
       probes?.markSynced()
     }
@@ -661,6 +695,7 @@ export default defineContainer({
       if (repo !== undefined) {
         const login = loginOf({ repo, ...loginParams(params) })
         await set.apply([want(singleSettings(params, splitRepo(repo).repo), login, gitHub)])
+        onSynced()
       }
       if (repositories !== undefined)
         await context.follow('repositories', ['repositories'], async (contents) => {
@@ -672,7 +707,6 @@ export default defineContainer({
             return want(settings, entry.credential, own)
           })
           await set.apply(entries)
-          synced.close('not every repository was synced yet')
           onSynced()
         })
       if (params.syncOnSignal !== undefined) context.onSignal(params.syncOnSignal, () => set.trigger('all'))
@@ -739,6 +773,17 @@ function hasName(): boolean {
     return false
   }
 }
+
+/** Which repositories were never synced, and what the last try met. */
+const pendingText = (pending: readonly RepositoryStatus[]): string =>
+  `not synced yet: ${pending
+    .slice(0, 10)
+    .map(({ name, errorKind, error }) =>
+      error === undefined ? name : `${name} (${errorKind}: ${error.slice(0, 300)})`,
+    )
+    .join('; ')}`
+
+const isInDefaultRoot = (root: string): boolean => /^\/git(\/|$)/.test(resolve(root))
 
 const isSsh = (repo: string | undefined): boolean =>
   repo !== undefined && (/^(git\+)?ssh:/i.test(repo) || (!repo.includes('://') && /^[^/]+:/.test(repo)))
@@ -951,9 +996,10 @@ function seeSync({ metrics, log }: Own, legacy: LegacyMetrics, repository: strin
   }
   const { error, failures, retryMs } = report
   legacy.countSync('error', seconds)
-  metrics.errors.inc({ repository, kind: errorKind(error) })
+  const kind = errorKind(error)
+  metrics.errors.inc({ repository, kind })
   const retry = retryMs === undefined ? 'no' : `in ${(retryMs / 1000).toFixed(1)} s`
-  log.error('sync failed', { repository, failures, retry, error })
+  log.error('sync failed', { repository, kind, failures, retry, error })
 }
 
 function seeEvent(context: Own, legacy: LegacyMetrics, repository: string, event: MirrorEvent): void {

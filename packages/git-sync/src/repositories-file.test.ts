@@ -128,8 +128,12 @@ repositories:
   })
 
   test.each([
-    [entry(', name2: x'), '0.name2: name2 is unknown: the keys here are name, repo, ref'],
-    ['{repositories: [{name: a, repo: /a}], x: 1}', 'at x: x is unknown: the keys here are repositories'],
+    [entry(', depht: 1'), '0.depht: depht is unknown: did you mean depth?'],
+    [entry(', password: x'), '0.password: password is unknown: did you mean password-file?'],
+    [
+      '{repositories: [{name: a, repo: /a}], x: 1}',
+      'at x: x is unknown: the documentation of the table has the keys',
+    ],
     ['repositories: [{repo: /a}]', '0.name: name is missing'],
     ['repositories: [{name: a}]', '0.repo: repo is missing'],
     [

@@ -8,6 +8,7 @@ import {
   type RefSource,
   type Tree,
 } from '@outrider/git-mirror'
+import { errorKind } from './error-kind.ts'
 import { type HookReport, HookRunner } from './hook-runner.ts'
 import { runProgram } from './program.ts'
 import { ErrorFile, TouchFile } from './report-file.ts'
@@ -69,6 +70,8 @@ export interface RepositoryStatus {
   readonly lastChange: number | undefined
   readonly failures: number
   readonly error: string | undefined
+  /** What was wrong, in one word of `errorKind`. */
+  readonly errorKind: string | undefined
   /** The commit that the remote has and that is not published, and since when that is known. */
   readonly ahead: { readonly hash: string; readonly since: number } | undefined
   readonly isPinned: boolean
@@ -108,7 +111,7 @@ class Repository implements RepositorySync {
   /** When this process began to show what it shows: of the same commit, each call of the webhook says the same. */
   #shownSince = new Date()
   #failures = 0
-  #error: string | undefined
+  #error: Error | undefined
   #ahead: RepositoryStatus['ahead']
   #isPinned = false
 
@@ -148,7 +151,8 @@ class Repository implements RepositorySync {
       lastSuccess: this.#lastSuccess,
       lastChange: this.#lastChange,
       failures: this.#failures,
-      error: this.#error,
+      error: this.#error?.message,
+      errorKind: this.#error === undefined ? undefined : errorKind(this.#error),
       ahead: this.#ahead,
       isPinned: this.#isPinned,
     }
@@ -189,11 +193,11 @@ class Repository implements RepositorySync {
   #report(report: SyncReport): void {
     if (report.outcome === 'failed') {
       this.#failures = report.failures
-      this.#error = report.error.message
+      this.#error = report.error
       const said = {
         Msg: 'the sync failed',
         Err: report.error.message,
-        Args: { failCount: report.failures },
+        Args: { failCount: report.failures, kind: errorKind(report.error) },
       }
       this.#files = Promise.all([this.#files, this.#errorFile?.write(said)])
     } else {

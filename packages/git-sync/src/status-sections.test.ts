@@ -8,7 +8,7 @@ const ago = (seconds: number): number => now - seconds * 1000
 const status = (own: Partial<RepositoryStatus> = {}): RepositoryStatus => ({
   ...{ name: 'site', repo: 'https://host/site', ref: 'main', link: '/git/site', state: 'current' },
   ...{ hash: 'a'.repeat(40), lastSuccess: ago(5), lastChange: ago(600), failures: 0 },
-  ...{ error: undefined, ahead: undefined, isPinned: false },
+  ...{ error: undefined, errorKind: undefined, ahead: undefined, isPinned: false },
   ...own,
 })
 
@@ -32,8 +32,8 @@ it.each<readonly [Partial<RepositoryStatus>, object]>([
   [{ isPinned: true }, { state: 'ok', text: 'pinned to a commit' }],
   [{ state: 'starting' }, { state: 'warn', text: 'first sync' }],
   [
-    { state: 'failing', failures: 3, error: 'no' },
-    { state: 'bad', text: 'failing, 3 in a row', why: 'no' },
+    { state: 'failing', failures: 3, error: 'no', errorKind: 'no-ref' },
+    { state: 'bad', text: 'failing, 3 in a row: no-ref', why: 'no' },
   ],
 ])('says of %j how it is', (own, state) => {
   expect(rowOf(own)[4]).toMatchObject(state)

@@ -50,10 +50,10 @@ export function statusSections({
   ]
 }
 
-function stateOf({ state, failures, error = '', isPinned }: RepositoryStatus): State {
+function stateOf({ state, failures, error = '', errorKind = 'other', isPinned }: RepositoryStatus): State {
   if (state === 'current') return { state: 'ok', text: isPinned ? 'pinned to a commit' : 'current', why: '' }
   if (state === 'starting') return { state: 'warn', text: 'first sync', why: '' }
-  return { state: 'bad', text: `failing, ${failures} in a row`, why: error }
+  return { state: 'bad', text: `failing, ${failures} in a row: ${errorKind}`, why: error }
 }
 
 function agoText(time: number | undefined, now: number): string {

@@ -5,6 +5,12 @@ type Report = (path: Path, text: string) => void
 
 const shownLength = 80
 
+/** Whether somebody may have meant the one by the other: a part of it, or letters exchanged, or other signs between them. */
+function isLike(name: string, key: string): boolean {
+  const letters = (text: string) => [...text.toLowerCase().replace(/[^a-z]/g, '')].sort().join('')
+  return letters(name) === letters(key) || (key.length > 2 && name.includes(key))
+}
+
 /** A map of a document, of which all that is wrong is reported; scalars may all be text, as YAML's failsafe schema has it. */
 export class TableEntry {
   readonly isMap: boolean
@@ -21,7 +27,11 @@ export class TableEntry {
     this.#report = report
     if (!this.isMap) report(path, `this is ${show(value)}: must be a map with ${known.join(', ')}`)
     for (const key of this.#values.keys()) {
-      if (!known.includes(key)) this.fault(key, `is unknown: the keys here are ${known.join(', ')}`)
+      if (known.includes(key)) continue
+      const like = known.filter((name) => isLike(name, key))
+      const hint =
+        like.length > 0 ? `did you mean ${like.join(' or ')}?` : 'the documentation of the table has the keys'
+      this.fault(key, `is unknown: ${hint}`)
     }
   }
 
