@@ -85,7 +85,10 @@ it('two that exchange their links show what is theirs in the end', async () => {
   const otherHash = await other.commit({ file: 'other' })
   const [one, two] = [join(base, 'one'), join(base, 'two')]
   const apply = (first: string, second: string) =>
-    set.apply([wanted('a', { link: first }), wanted('b', { link: second, repo: other.directory })])
+    set.apply([
+      wanted('a', { link: first, initPeriodMs: 50, periodMs: 50 }),
+      wanted('b', { link: second, repo: other.directory, initPeriodMs: 50, periodMs: 50 }),
+    ])
   const shown = async () =>
     Promise.all([one, two].map((link) => readlink(link).then(basename, () => undefined)))
   await apply(one, two)
