@@ -218,18 +218,21 @@ function kill(pid: number): void {
 /** Nothing is there but the repository, which is sound, and the published tree. */
 async function expectClean(scene: Scene, hash: string): Promise<void> {
   const { root } = scene
-  await until(
-    'the end of what is only kept for a while',
-    async () => (await readdir(join(root, '.worktrees'))).length === 1,
-  )
+  await until('the end of what is only kept for a while', async () => {
+    const kept = await Promise.all(['.worktrees', '.git/worktrees'].map((name) => readdir(join(root, name))))
+    return kept.every((names) => names.length === 1)
+  }).catch(async (error: Error) => {
+    const kept = await readdir(join(root, '.git/worktrees'))
+    throw new Error(`${error.message} in ${scene.lane.name}, ${hash}: ${kept.join(', ')}`)
+  })
   await until('the end of all processes of git', async () => (await scene.orphans()).length === 1)
   const names = (await readdir(root)).filter((name) => name !== '.outrider.lock')
   expect(names.sort()).toEqual(['.git', '.worktrees', 'site'])
   expect(await readdir(join(root, '.worktrees'))).toEqual([hash])
   const inGit = await readdir(join(root, '.git'), { recursive: true })
-  const leftovers = /\.lock$|(^|\/)(tmp_|\.tmp-|incoming-|shallow_|\.outrider-)|gc\.pid$/
+  const leftovers =
+    /\.(lock|keep|new)$|(^|\/)(tmp_|\.tmp-|incoming-|shallow_|\.outrider-|refs_|packs_)|gc\.pid$/
   expect(inGit.filter((name) => leftovers.test(name))).toEqual([])
-  expect(await readdir(join(root, '.git/worktrees'))).toHaveLength(1)
   expect((await lstat(join(root, 'site'))).isSymbolicLink()).toBe(true)
   const git = (...args: string[]) =>
     runGit(args, { cwd: join(root, 'site'), env: { GIT_NO_LAZY_FETCH: '1', GIT_OPTIONAL_LOCKS: '0' } })
