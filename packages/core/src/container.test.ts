@@ -176,11 +176,6 @@ describe('is refused at import:', () => {
       { password: secret('x', { fileParam: 'passwordFile' }), passwordFile: flag('x') },
       /"passwordFile" must be a path/,
     ],
-    [
-      'a file of its own for what is no secret',
-      { to: text('x', { default: 'a', fileParam: 'toFile' }), toFile: path('x', { optional: true }) },
-      /"to" is no secret, so its file is read like any other/,
-    ],
   ])('%s', (_, params, message) => {
     expect(() => define(params)).toThrow(message)
   })
