@@ -1,4 +1,3 @@
-import { parseArgs } from 'node:util'
 import { arityOf } from './arity.ts'
 import { assertKnown } from './checks.ts'
 import {
@@ -10,7 +9,7 @@ import {
   type Params,
   type Values,
 } from './container.ts'
-import { flagOptions } from './flags.ts'
+import { tokensOf } from './flags.ts'
 import { requirement } from './resolve.ts'
 
 /** Something to ask that starts nothing: `outrider <container> <command> [argument ...]`. */
@@ -55,8 +54,7 @@ export interface Words {
 
 /** Words that belong to no flag are arguments, and so is everything after `--`. */
 export function wordsOf(container: Container, argv: readonly string[]): Words {
-  const options = flagOptions(container)
-  const { tokens } = parseArgs({ args: [...argv], options, strict: false, tokens: true })
+  const { tokens } = tokensOf(container, argv)
   const args = tokens.filter((token) => token.kind === 'positional')
   const own = new Set(args.map(({ index }) => index))
   const end = tokens.find((token) => token.kind === 'option-terminator')?.index

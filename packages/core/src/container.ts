@@ -146,6 +146,8 @@ export interface Definition<
   readonly params: P
   /** Names that its users may still set, and that do nothing any more. */
   readonly retired?: readonly Retired[]
+  /** Takes `-name value` for `--name value` where the name has two letters or more, as programs in Go do. */
+  readonly singleDash?: boolean
   /** Name of a port to the address parameter that sets it. */
   readonly ports?: Readonly<Record<O, AddressKeys<P>>>
   /** What its image stands on where that is not the common base: one with the programs that it starts. */
@@ -208,6 +210,7 @@ export interface Container {
   /** Own parameters first, then the common ones. */
   readonly params: readonly NamedParam[]
   readonly retired: readonly Retired[]
+  readonly singleDash: boolean
   readonly ports: Readonly<Record<string, string>>
   readonly base: BaseName
   readonly volumes: Readonly<Record<string, Volume>>
@@ -284,6 +287,7 @@ export function defineContainer<
     prefix,
     params,
     retired,
+    singleDash: definition.singleDash ?? false,
     ports: definition.ports ?? {},
     base: definition.base ?? 'base',
     volumes: Object.fromEntries(

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { editDistance } from './did-you-mean.ts'
+import { editDistance, nearest } from './did-you-mean.ts'
 
 describe('editDistance', () => {
   const word = fc.string({ maxLength: 12 })
@@ -23,5 +23,18 @@ describe('editDistance', () => {
         expect(distance).toBeLessThanOrEqual(Math.max(a.length, b.length))
       }),
     )
+  })
+})
+
+describe('nearest', () => {
+  it.each([
+    ['--lnk', ['--link'], '--link'],
+    ['--foo', ['--root'], undefined],
+    ['--brnhc', ['--branch'], undefined],
+    ['--brnch', ['--branch'], '--branch'],
+    ['--hots', ['--root', '--host'], undefined],
+    ['--max-sync-falurs', ['--max-sync-failures'], '--max-sync-failures'],
+  ])('of %s among %j is %s: the shorter a name, the fewer mistakes in it', (name, known, meant) => {
+    expect(nearest(name, known, '--')).toBe(meant)
   })
 })

@@ -3,14 +3,17 @@ export const suggestion = (meant: string | undefined): string =>
   meant === undefined ? '; see --help' : `: did you mean ${meant}?`
 
 /** The name that is most like a misspelt one, where one is like it; `prefix` is what all of them have. */
-export function nearest(name: string, known: readonly string[], prefix: string): string | undefined {
+export function nearest(name: string, known: Iterable<string>, prefix: string): string | undefined {
   // Names come from outside and the distance is quadratic.
-  const [best] = (name.length > 128 ? [] : known)
+  const [best] = (name.length > 128 ? [] : [...known])
     .map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
-    .filter(({ candidate, distance }) => distance <= Math.max(2, (candidate.length - prefix.length) / 4))
+    .filter(({ candidate, distance }) => distance <= farthest(candidate.length - prefix.length))
     .sort((a, b) => a.distance - b.distance)
   return best?.candidate
 }
+
+/** How many mistakes a name of that length may have: with two of them, one of four letters is another word. */
+const farthest = (length: number): number => (length <= 4 ? 1 : Math.max(2, length / 4))
 
 /** Levenshtein distance. */
 export function editDistance(a: string, b: string): number {

@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 import type { Container, NamedParam } from './container.ts'
 import { maskCredentials } from './credentials.ts'
 import { nearest, suggestion } from './did-you-mean.ts'
-import type { Retired } from './older-names.ts'
+import { type Retired, retiredSaying } from './older-names.ts'
 import { quote } from './quote.ts'
 
 /** What a command line says. */
@@ -48,16 +48,34 @@ function knownFlags({ params, retired }: Container): readonly Known[] {
 const isRefused = ({ flag, facts }: NamedParam): boolean =>
   facts.secret === true && facts.formerly?.some((former) => former.flag === flag) !== true
 
-/** The flags of a container, for `parseArgs`. */
-export const flagOptions = (
-  container: Container,
-): Readonly<Record<string, { readonly type: 'boolean' | 'string'; readonly short?: string }>> =>
-  Object.fromEntries(
-    knownFlags(container).map(({ flag, takesValue, short }) => [
+/** A command line in its parts; their `index` is that of `words`, which are as many as those of `argv`. */
+export function tokensOf(container: Container, argv: readonly string[]) {
+  const known = knownFlags(container)
+  const words = container.singleDash ? withTwoDashes(known, argv) : [...argv]
+  const options = Object.fromEntries(
+    known.map(({ flag, takesValue, short }) => [
       flag.slice(2),
-      { type: takesValue ? 'string' : 'boolean', ...(short !== undefined && { short }) },
+      {
+        type: takesValue ? ('string' as const) : ('boolean' as const),
+        ...(short !== undefined && { short }),
+      },
     ]),
   )
+  const { tokens } = parseArgs({ args: words, options, strict: false, tokens: true })
+  return { words, tokens }
+}
+
+const oneDash = /^-([a-z][a-z0-9-]+)(=|$)/
+
+/** `-name=value` as `--name=value`; a letter alone is that of a short flag. */
+function withTwoDashes(known: readonly Known[], argv: readonly string[]): string[] {
+  const flags = new Set(known.map(({ flag }) => flag))
+  const end = argv.indexOf('--')
+  return argv.map((word, index) => {
+    const [, name = ''] = oneDash.exec(word) ?? []
+    return (end < 0 || index < end) && flags.has(`--${name}`) ? `-${word}` : word
+  })
+}
 
 /** Values of unknown and of secret flags are never repeated: a misspelt flag may carry a password. */
 export function readFlags(container: Container, argv: readonly string[]): Flags {
@@ -67,14 +85,13 @@ export function readFlags(container: Container, argv: readonly string[]): Flags 
   const doubtful: string[] = []
   const known = knownFlags(container)
   const byName = new Map(known.map((each) => [each.flag.slice(2), each]))
-  const options = flagOptions(container)
-  const { tokens } = parseArgs({ args: [...argv], options, strict: false, tokens: true })
+  const { words, tokens } = tokensOf(container, argv)
   // Until the next known flag, what follows may be the rest of a value that has spaces, or of a password that begins with
   // a dash: it is a problem of its own only where there is none already, and is shown only where nothing secret went before.
   let before: Known | 'told' | undefined
   for (const token of tokens) {
-    if (token.kind !== 'option' || !isFlag(token, argv, byName.get(token.name))) {
-      if (before === undefined) problems.push(strayProblem(container, argv, token.index))
+    if (token.kind !== 'option' || !isFlag(token, words, byName.get(token.name))) {
+      if (before === undefined) problems.push(strayProblem(container, words, token.index))
       else if (before !== 'told')
         problems.push(`${before.flag} takes one word: quote a value that has spaces`)
       before = 'told'
@@ -84,11 +101,13 @@ export function readFlags(container: Container, argv: readonly string[]): Flags 
     const found = byName.get(negated ? token.name.slice(3) : token.name)
     const value = isShort(token) ? token.value?.replace(/^=/, '') : token.value
     if (found === undefined || (negated && (found.takesValue || found.retired !== undefined))) {
-      const current = container.params.filter(({ facts }) => !facts.secret)
-      const flags = current.map(({ flag }) => flag)
-      const meant = nearest(token.rawName, flags, '--')
-      problems.push(`${token.rawName} is no flag of ${container.name}${suggestion(meant)}`)
-      doubtful.push(...current.filter(({ flag }) => flag === meant).map(({ name }) => name))
+      const open = known.flatMap(({ flag, param }) =>
+        param === undefined || param.facts.secret ? [] : [[flag, param] as const],
+      )
+      const like = new Map(open)
+      const meant = like.get(nearest(token.rawName, like.keys(), '--') ?? '')
+      problems.push(`${token.rawName} is no flag of ${container.name}${suggestion(meant?.flag)}`)
+      if (meant !== undefined) doubtful.push(meant.name)
       before = 'told'
       continue
     }
@@ -105,11 +124,12 @@ export function readFlags(container: Container, argv: readonly string[]): Flags 
       before = 'told'
     } else if (negated && value !== undefined) {
       mistake(`${token.rawName} takes no value`)
-    } else if (found.takesValue && (value === undefined || isFlagTaken(token))) {
+    } else if (found.takesValue && (value === undefined || isFlagTaken(token, container))) {
       mistake(`${flag} needs a value: ${flag} <${param?.kind.name ?? 'text'}>`)
       before = 'told'
     } else if (retired !== undefined) {
-      if (value !== '') (retired.refused ? problems : warnings).push(retiredText(flag, retired))
+      const { isProblem, sentence } = retiredSaying(flag, retired, value ?? '')
+      if (value !== '') (isProblem ? problems : warnings).push(sentence)
       if (found.takesValue) before = found
     } else if (texts.has(flag) && param?.facts.repeats === undefined) {
       mistake(`${flag} is given twice`)
@@ -119,10 +139,6 @@ export function readFlags(container: Container, argv: readonly string[]): Flags 
   }
   return { texts, problems, warnings, doubtful }
 }
-
-/** What is said of a name that does nothing any more. */
-export const retiredText = (name: string, { refused, why }: Retired): string =>
-  `${name} ${refused ? 'is no longer there' : 'does nothing any more'}: ${why}`
 
 interface Token {
   readonly rawName: string
@@ -143,8 +159,8 @@ function isFlag(token: Token, argv: readonly string[], found: Known | undefined)
 }
 
 /** `--name --password=...`: the flag after it is no value, and must not be shown as one. */
-const isFlagTaken = ({ inlineValue, value }: Token): boolean =>
-  inlineValue === false && value?.startsWith('--') === true
+const isFlagTaken = ({ inlineValue, value = '' }: Token, { singleDash }: Container): boolean =>
+  inlineValue === false && (value.startsWith('--') || (singleDash && oneDash.test(value)))
 
 /** A word where a flag should be; the first one may have been meant as a command. */
 function strayProblem(container: Container, argv: readonly string[], index: number): string {

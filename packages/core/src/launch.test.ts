@@ -245,14 +245,6 @@ describe('an address that cannot be listened on', () => {
     },
   )
 
-  it('given to two ports: the message names the second one', async () => {
-    const port = await freePort()
-    const both = { TEST_BOX_LISTEN: `127.0.0.1:${port}`, TEST_BOX_ADMIN: `127.0.0.1:${port}` }
-    await expect(startContainer(listening, both)).rejects.toThrow(
-      /^TEST_BOX_LISTEN \(--listen\): .* is in use/,
-    )
-  })
-
   it.each([
     ['198.51.100.1:8080', 'TEST_BOX_LISTEN (--listen): 198.51.100.1:8080 is no address of this machine'],
     ['no-such-host.invalid:0', 'TEST_BOX_LISTEN (--listen): no-such-host.invalid:0 names an unknown host'],

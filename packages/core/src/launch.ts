@@ -3,7 +3,6 @@ import {
   type Container,
   type Context,
   type Ending,
-  type NamedParam,
   namesIn,
   namesOf,
   type Params,
@@ -13,6 +12,7 @@ import { cutOffMs, type DrainOutcome, drainWithin, within } from './drain.ts'
 import { type Followed, type FollowKit, follow, followDirectory, reloadMetrics } from './follow.ts'
 import { Readiness } from './gates.ts'
 import { type Address, formatAddress } from './kinds.ts'
+import { listenersOf } from './listeners.ts'
 import { createLog, type Log } from './log.ts'
 import { MetricRegistry, type MetricSpecs } from './metrics.ts'
 import { Pages } from './pages.ts'
@@ -242,15 +242,12 @@ function explain(container: Container, { values }: Resolved, error: unknown): un
     hostname,
   } = error as NodeJS.ErrnoException & Record<'port' | 'address' | 'hostname', unknown>
   const remedy = listenErrors[code]
-  const param = container.params.find((candidate) => {
+  const param = [...listenersOf(container).values()].find((candidate) => {
     const value = values[candidate.name]
-    if (!isListener(container, candidate) || typeof value !== 'object' || value === null) return false
+    if (typeof value !== 'object' || value === null) return false
     if ('path' in value) return value.path === address
     return 'port' in value && 'host' in value && (value.port === port || value.host === hostname)
   })
   if (remedy === undefined || param === undefined) return error
   return new StartError(`${namesOf(param)}: ${formatAddress(values[param.name] as Address)} ${remedy}`)
 }
-
-const isListener = (container: Container, { name }: NamedParam): boolean =>
-  name === 'admin' || Object.values(container.ports).includes(name)

@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { flagOf, isKubernetesServiceVariable, prefixOf, variableOf } from './naming.ts'
+import {
+  commonPrefix,
+  flagOf,
+  isKubernetesServiceVariable,
+  prefixOf,
+  variableOf,
+  variableOfFlag,
+} from './naming.ts'
 
 it.each([
   ['topz', 'TOPZ_'],
@@ -15,6 +22,7 @@ it.each([
   ['http2', 'X_HTTP2', '--http2'],
 ])('%s is set by %s and %s', (param, variable, flag) => {
   expect([variableOf('X_', param), flagOf(param)]).toEqual([variable, flag])
+  expect(variableOfFlag('X_', flag)).toBe(variable)
 })
 
 describe('variables that Kubernetes sets for a Service', () => {
@@ -43,4 +51,13 @@ describe('variables that Kubernetes sets for a Service', () => {
   ])('%s is none', (variable) => {
     expect(isKubernetesServiceVariable(variable)).toBe(false)
   })
+})
+
+it.each([
+  [['OLD_BOX_A', 'OLD_BOX_B_C', 'OLD_D', 'E'], 'OLD_'],
+  [['OLD_BOX_A', 'OLD_BOX_B_C', 'OLD_BOX_B_D', 'E'], 'OLD_BOX_'],
+  [['A', 'B'], undefined],
+  [[], undefined],
+])('more than half of %j begin with %s', (variables, prefix) => {
+  expect(commonPrefix(variables)).toBe(prefix)
 })

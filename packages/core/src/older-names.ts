@@ -24,8 +24,19 @@ export interface Retired {
   readonly takesValue: boolean
   /** Why, and what to do about it: the end of a sentence. */
   readonly why: string
-  /** A problem, instead of a warning. */
-  readonly refused: boolean
+  /** A problem, instead of a warning; a function says of which texts. */
+  readonly refused: boolean | ((text: string) => boolean)
+}
+
+/** What is said of a name that does nothing any more, where it is set to `text`. */
+export function retiredSaying(
+  name: string,
+  { refused, why }: Retired,
+  text: string,
+): { readonly isProblem: boolean; readonly sentence: string } {
+  const isProblem = typeof refused === 'function' ? refused(text) : refused
+  const what = isProblem ? 'is no longer there' : 'does nothing any more'
+  return { isProblem, sentence: `${name} ${what}: ${why}` }
 }
 
 /** The flags and variables of an older name. */

@@ -181,7 +181,7 @@ describe('problems', () => {
     expect(found).toEqual([
       '--mod is no flag of test-box: did you mean --mode?',
       'TEST_BOX_LISEN is no parameter of test-box: did you mean TEST_BOX_LISTEN?',
-      'TEST_BOX_TARGET (--target) is required: Where to send, for example TEST_BOX_TARGET=http://127.0.0.1:8080',
+      'TEST_BOX_TARGET (--target) is required. Where to send. For example TEST_BOX_TARGET=http://127.0.0.1:8080',
       expect.stringMatching(/^TEST_BOX_WAIT \(--wait\) is "10" but must be a time with its unit/),
       'TEST_BOX_STRICT (--strict) is "maybe" but must be true or false',
       expect.stringMatching(/^TEST_BOX_LABEL_FILE names "\/none", which cannot be read/),
@@ -612,7 +612,7 @@ describe('a parameter that another may replace', () => {
     expect(ok).toBe(false)
     expect(rest).toEqual({
       problems: [
-        'DEMO_SERVERS (--servers) is required unless --topology is set: The servers, for example DEMO_SERVERS=a:1',
+        'DEMO_SERVERS (--servers) is required unless --topology is set. The servers. For example DEMO_SERVERS=a:1',
       ],
     })
   })
@@ -636,9 +636,9 @@ describe('a parameter that another may replace', () => {
 })
 
 /** What becomes of a container with older names. */
-function old({ env = {}, argv = [], files = {} }: Given) {
+function old({ env = {}, argv = [], files = {} }: Given, container = aged) {
   const readFile = (path: string) => files[path] ?? ''
-  const resolution = resolve(aged, { argv, env: { AGED_BOX_REPO: '/repo', ...env }, readFile })
+  const resolution = resolve(container, { argv, env: { AGED_BOX_REPO: '/repo', ...env }, readFile })
   const { params, warnings, secrets } = resolution.ok
     ? resolution.resolved
     : { params: [], warnings: [], secrets: [] }
@@ -747,14 +747,55 @@ describe('an older name', () => {
     expect(old(given).problems).toEqual([problem])
   })
 
-  it('is never suggested for a misspelt one', () => {
-    const { problems } = old({ argv: ['--branhc', 'x'], env: { AGED_BOX_REVV: 'x', AGED_BOX_LEGACI: 'x' } })
-    expect(problems).toEqual([
-      '--branhc is no flag of aged-box; see --help',
-      expect.not.stringContaining('AGED_BOX_REV?'),
+  it.each<readonly [string, Given, string]>([
+    ['flag', { argv: ['--brnch', 'x'] }, '--brnch is no flag of aged-box: did you mean --ref?'],
+    [
+      'variable',
+      { env: { AGED_BOX_REVV: 'x' } },
+      'AGED_BOX_REVV is no parameter of aged-box: did you mean AGED_BOX_REF?',
+    ],
+    [
+      'flag, as a variable',
+      { env: { AGED_BOX_BRNCH: 'x' } },
+      'AGED_BOX_BRNCH is no parameter of aged-box: did you mean AGED_BOX_REF?',
+    ],
+  ])('that is a misspelt %s leads to that of today', (_, given, problem) => {
+    expect(old(given).problems).toEqual([problem])
+  })
+
+  it.each([
+    ['WAIT', 'PERIOD'],
+    ['BRANCH', 'REF'],
+    ['ONE_SHOT', 'ONCE'],
+  ])('with the prefix of today, AGED_BOX_%s, leads to AGED_BOX_%s', (written, meant) => {
+    expect(old({ env: { [`AGED_BOX_${written}`]: '1' } }).problems).toEqual([
+      `AGED_BOX_${written} is no parameter of aged-box: did you mean AGED_BOX_${meant}?`,
+    ])
+  })
+
+  it('of what does nothing any more is never suggested', () => {
+    expect(old({ env: { AGED_BOX_LEGACI: 'x' }, argv: ['--shs'] }).problems).toEqual([
+      '--shs is no flag of aged-box; see --help',
       'AGED_BOX_LEGACI is no parameter of aged-box; see --help',
     ])
   })
+
+  it('that is a misspelt variable of before is warned about, since it may be that of another program', () => {
+    expect(old({ env: { OLD_BOX_BRNCH: 'main', OLD_BOX_PASWORD: 'hunter2' } })).toMatchObject({
+      problems: [],
+      warnings: [
+        'OLD_BOX_BRNCH is not taken: did you mean AGED_BOX_REF (--ref), which was OLD_BOX_BRANCH?',
+        'OLD_BOX_PASWORD is not taken: did you mean AGED_BOX_PASSWORD, which was OLD_BOX_PASSWORD?',
+      ],
+    })
+  })
+
+  it.each(['OLD_BOX_HOST', 'OLD_BOX_PORT', 'OLD_BOX_PERMISSIONS_', 'OLD_BO_BRANCH', 'OLD_BOX_'])(
+    'is not seen in %s',
+    (variable) => {
+      expect(old({ env: { [variable]: 'x' } })).toMatchObject({ problems: [], warnings: [] })
+    },
+  )
 
   it('of a secret is not shown, and neither is what contradicts it', () => {
     const taken = old({ env: { OLD_BOX_PASSWORD: 'hunter2' } })
@@ -839,6 +880,34 @@ describe('a name that does nothing any more', () => {
     ])
   })
 
+  it('may be refused for some texts alone', () => {
+    const picky = {
+      ...aged,
+      retired: aged.retired.map((each) => ({ ...each, refused: (text: string) => text !== '0' })),
+    }
+    const ask = (text: string) =>
+      resolve(picky, {
+        argv: ['--change-permissions', text],
+        env: { AGED_BOX_REPO: '/repo', OLD_BOX_PERMISSIONS: text },
+        readFile: () => '',
+      })
+    expect(ask('0')).toMatchObject({
+      ok: true,
+      resolved: {
+        warnings: [
+          '--change-permissions does nothing any more: set them with --once',
+          'OLD_BOX_PERMISSIONS does nothing any more: set them with --once',
+        ],
+      },
+    })
+    expect(ask('0755')).toMatchObject({
+      problems: [
+        '--change-permissions is no longer there: set them with --once',
+        'OLD_BOX_PERMISSIONS is no longer there: set them with --once',
+      ],
+    })
+  })
+
   it('counts as unset where it is empty', () => {
     const empty = { argv: ['--change-permissions='], env: { OLD_BOX_PERMISSIONS: '', AGED_BOX_LEGACY: '' } }
     expect(old(empty)).toMatchObject({ problems: [], warnings: [] })
@@ -892,6 +961,61 @@ describe('a flag of one letter', () => {
     [['-k', 'a'], '"-k" is no flag: flags look like --name value'],
   ])('%j is a mistake', (argv, problem) => {
     expect(old({ argv }).problems).toEqual([problem])
+  })
+})
+
+describe('a long flag with one dash, where a container takes such', () => {
+  const goLike = { ...aged, singleDash: true }
+
+  it.each<readonly [readonly string[], string, unknown]>([
+    [['-ref=main'], 'ref', 'main'],
+    [['-ref', 'main'], 'ref', 'main'],
+    [['-branch', 'main'], 'ref', 'main'],
+    [['-once'], 'once', true],
+    [['-one-shot=false'], 'once', false],
+    [['-verbose', '5'], 'verbose', 5],
+    [['-v', '5'], 'verbose', 5],
+    [['-v=5'], 'verbose', 5],
+    [['-keys=a', '-keys', 'b'], 'keys', 'a:b'],
+    [['-password', 'hunter2'], 'password', 'hunter2'],
+    [['-ref', '-x'], 'ref', '-x'],
+    [['-ref=-once'], 'ref', '-once'],
+  ])('%j is what it is with two', (argv, name, value) => {
+    const { problems, values } = old({ argv }, goLike)
+    expect(problems).toEqual([])
+    expect(values[name]).toEqual(value)
+  })
+
+  it.each<readonly [readonly string[], string]>([
+    [['-v5'], '"-v5" is no flag: flags look like --name value'],
+    [['-r=x'], '"-r=..." is no flag: flags look like --name value'],
+    [['-nothing'], '"-nothing" is no flag: flags look like --name value'],
+    [['-constructor'], '"-constructor" is no flag: flags look like --name value'],
+    [['-no-once'], '"-no-once" is no flag: flags look like --name value'],
+    [['-ref', '-once'], '--ref needs a value: --ref <text>'],
+    [['-ref', '-pasword=hunter2'], '--ref needs a value: --ref <text>'],
+    [['-wait', 'long'], '--wait is "long" but must be a number of seconds, not long'],
+    [['--', '-ref=x'], '"--" is no flag: flags look like --name value'],
+  ])('%j is a mistake', (argv, problem) => {
+    expect(old({ argv }, goLike).problems).toEqual([problem])
+  })
+
+  it('does not show a secret, wherever in the command line it stands', () => {
+    const around = fc.array(
+      fc.constantFrom('-wait', '-once', '-nope', '-pin', '--', '-x', '-v', '-ssh', '--ref'),
+      { maxLength: 3 },
+    )
+    const secret = fc.constantFrom('-password', '-pin', '--password', '-pasword', '-no-password')
+    const glue = fc.constantFrom('=', ' ', ' -', ' a ', ' -- ')
+    fc.assert(
+      fc.property(around, secret, glue, around, (head, flag, between, tail) => {
+        const argv = [...head, ...`${flag}${between}hunter2`.split(' '), ...tail]
+        const { problems, warnings } = old({ argv }, goLike)
+        expect(problems.length + warnings.length).toBeGreaterThan(0)
+        expect([...problems, ...warnings].join('\n')).not.toContain('hunter2')
+      }),
+      { numRuns: 1000 },
+    )
   })
 })
 

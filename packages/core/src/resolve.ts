@@ -1,9 +1,11 @@
 import { assertKnown, knownOnly } from './checks.ts'
 import { type CommonValues, type Container, isRequired, type NamedParam, namesOf } from './container.ts'
 import { nearest, suggestion } from './did-you-mean.ts'
-import { readFlags, retiredText } from './flags.ts'
+import { readFlags } from './flags.ts'
+import { sharedAddresses } from './listeners.ts'
 import { oneLine, redactor } from './log.ts'
-import { flagOf, isKubernetesServiceVariable } from './naming.ts'
+import { commonPrefix, flagOf, isKubernetesServiceVariable, variableOfFlag } from './naming.ts'
+import { retiredSaying } from './older-names.ts'
 import { quote } from './quote.ts'
 import { olderOf, olderText, refusal, shownText, type Word, type Words, wordsOf } from './words.ts'
 
@@ -45,7 +47,7 @@ export function resolve(container: Container, { argv, env, readFile }: Inputs): 
   const strangers = unknownVariables(container, env)
   const retired = retiredVariables(container, env)
   const problems = [...flags.problems, ...strangers.problems, ...retired.problems]
-  const warnings = [...flags.warnings, ...retired.warnings]
+  const warnings = [...flags.warnings, ...retired.warnings, ...misspeltOlder(container, env)]
   // Of these it is not known what their user wants them to be.
   const unknown = new Set([...flags.doubtful, ...strangers.doubtful])
   const params: ResolvedParam[] = []
@@ -85,7 +87,7 @@ export function resolve(container: Container, { argv, env, readFile }: Inputs): 
     return params.some((param) => param.name === name && isGiven(param))
   }
   const contradictions = [...container.check(knownOnly(values, unknown), given)].map(redactor(secrets))
-  problems.push(...contradictions)
+  problems.push(...contradictions, ...sharedAddresses(container, values))
   if (problems.length > 0) return { ok: false, problems: problems.map(oneLine) }
   return { ok: true, resolved: { values, params, secrets, warnings: warnings.map(oneLine) } }
 }
@@ -163,8 +165,8 @@ function find(
 export function requirement(param: NamedParam): string {
   const { example, unless } = param.facts
   const instead = unless === undefined ? '' : ` unless ${flagOf(unless)} is set`
-  const hint = example === undefined ? '' : `, for example ${param.variable}=${example}`
-  return `${namesOf(param)} is required${instead}: ${param.help.replace(/\.$/, '')}${hint}`
+  const hint = example === undefined ? '' : ` For example ${param.variable}=${example}`
+  return `${namesOf(param)} is required${instead}. ${param.help.replace(/\.$/, '')}.${hint}`
 }
 
 function readValueFile({ variable, facts }: NamedParam, path: string, readFile: Inputs['readFile']): Found {
@@ -194,13 +196,20 @@ function unknownVariables(container: Container, env: Inputs['env']): Misspelt {
       ...(facts.fileParam === undefined ? [[`${variable}_FILE`, name] as const] : []),
     ]),
   )
-  const older = [...container.params.flatMap(({ facts }) => facts.formerly ?? []), ...container.retired]
-  const known = new Set([...owners.keys(), ...older.map(({ variable }) => variable)])
+  const older = new Set(olderVariables(container))
+  // What a flag of before would be called as a variable is what people try.
+  const like = new Map([...owners.keys()].map((name) => [name, name]))
+  for (const { variable, facts } of container.params) {
+    for (const { flag } of facts.formerly ?? []) {
+      const name = flag === undefined ? variable : variableOfFlag(container.prefix, flag)
+      if (!like.has(name)) like.set(name, variable)
+    }
+  }
   const strangers = Object.keys(env)
     .filter((name) => env[name])
-    .filter((name) => name.startsWith(container.prefix) && !known.has(name))
+    .filter((name) => name.startsWith(container.prefix) && !owners.has(name) && !older.has(name))
     .filter((name) => !isKubernetesServiceVariable(name))
-    .map((name) => ({ name, meant: nearest(name, [...owners.keys()], container.prefix) }))
+    .map((name) => ({ name, meant: like.get(nearest(name, like.keys(), container.prefix) ?? '') }))
   return {
     problems: strangers.map(
       ({ name, meant }) => `${name} is no parameter of ${container.name}${suggestion(meant)}`,
@@ -209,14 +218,43 @@ function unknownVariables(container: Container, env: Inputs['env']): Misspelt {
   }
 }
 
-function retiredVariables({ retired }: Container, env: Inputs['env']) {
-  const set = retired.flatMap((each) =>
-    each.variable !== undefined && env[each.variable]
-      ? [{ refused: each.refused, text: retiredText(each.variable, each) }]
-      : [],
+const olderVariables = ({ params, retired }: Container): readonly string[] =>
+  [...params.flatMap(({ facts }) => facts.formerly ?? []), ...retired].flatMap(
+    ({ variable }) => variable ?? [],
   )
+
+/** A warning for each variable that is almost one of before: without our prefix it may be that of another program. */
+function misspeltOlder(container: Container, env: Inputs['env']): readonly string[] {
+  const formers = new Map(
+    container.params.flatMap((param) =>
+      (param.facts.formerly ?? []).flatMap(({ variable }) =>
+        variable === undefined ? [] : [[variable, param] as const],
+      ),
+    ),
+  )
+  const prefix = commonPrefix([...formers.keys()])
+  if (prefix === undefined) return []
+  const known = new Set(olderVariables(container))
+  const like = [...formers.keys()].filter((former) => former.startsWith(prefix))
+  return Object.keys(env)
+    .filter((name) => env[name] && name.startsWith(prefix) && !name.startsWith(container.prefix))
+    .filter((name) => !known.has(name) && !isKubernetesServiceVariable(name))
+    .flatMap((name) => {
+      const former = nearest(name, like, prefix) ?? ''
+      const param = formers.get(former)
+      return param === undefined
+        ? []
+        : [`${name} is not taken: did you mean ${namesOf(param)}, which was ${former}?`]
+    })
+}
+
+function retiredVariables({ retired }: Container, env: Inputs['env']) {
+  const set = retired.flatMap((each) => {
+    const text = each.variable === undefined ? undefined : env[each.variable]
+    return each.variable === undefined || !text ? [] : [retiredSaying(each.variable, each, text)]
+  })
   return {
-    problems: set.filter(({ refused }) => refused).map(({ text }) => text),
-    warnings: set.filter(({ refused }) => !refused).map(({ text }) => text),
+    problems: set.filter(({ isProblem }) => isProblem).map(({ sentence }) => sentence),
+    warnings: set.filter(({ isProblem }) => !isProblem).map(({ sentence }) => sentence),
   }
 }

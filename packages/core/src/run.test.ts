@@ -10,10 +10,10 @@ import { version } from './version.ts'
 /** A container whose behaviour `ACT` chooses; it listens nowhere but for its admin API. */
 const program = `
 import { address, askableSignals, defineContainer, path, run, secret, StartError, text } from ${JSON.stringify(new URL('./index.ts', import.meta.url).href)}
-const { ACT } = process.env
+const { ACT, ONE_DASH } = process.env
 const never = new Promise(() => {})
 await run(defineContainer({
-  name: 'test-box', pattern: 'sidecar', summary: 'Does what a test wants.', contract: [], admin: 9999,
+  name: 'test-box', pattern: 'sidecar', summary: 'Does what a test wants.', contract: [], admin: 9999, singleDash: ONE_DASH === 'yes',
   params: {
     label: text('What to say.', { example: 'hello', formerly: [{ variable: 'OLD_BOX_LABEL', flag: '--text' }] }),
     rules: path('The rules.', { optional: true }),
@@ -167,6 +167,18 @@ describe('what starts nothing', () => {
   })
 
   it.each([
+    ['-help', 'Usage: test-box'],
+    ['-man', '--text, OLD_BOX_LABEL'],
+    ['-version', `test-box ${version}`],
+  ])('%s with one dash is taken where the other flags are', async (flag, said) => {
+    expect(await ran({ args: [flag], env: { ONE_DASH: 'yes' } })).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining(said),
+    })
+    expect(await ran({ args: [flag] })).toMatchObject({ code: 2, stdout: '' })
+  })
+
+  it.each([
     ['pod', 'kind: Pod'],
     ['compose', 'services:'],
     ['env', 'TEST_BOX_LABEL=hello'],
@@ -237,6 +249,12 @@ describe('a command', () => {
     expect(byEnvironment.stdout).toBe('a 2000 true\n')
   })
 
+  it('takes a flag with one dash, where the container does', async () => {
+    const env = { ONE_DASH: 'yes' }
+    const { stdout } = await ran({ args: ['explain', 'a', '-drain', '1s', '--', '-drain'], env })
+    expect(stdout).toBe('a 1000 true\n-drain 1000 true\n')
+  })
+
   it('takes an argument that begins with a dash after --', async () => {
     const { stdout } = await ran({ args: ['explain', '--drain', '1s', '--', '--help', '-x'] })
     expect(stdout).toBe('--help 1000 true\n-x 1000 true\n')
@@ -277,7 +295,7 @@ describe('a command', () => {
     const refused = await ran({ args: ['greet'] })
     expect([refused.code, refused.stderr]).toEqual([
       2,
-      'test-box: TEST_BOX_LABEL (--label) is required: What to say, for example TEST_BOX_LABEL=hello\n',
+      'test-box: TEST_BOX_LABEL (--label) is required. What to say. For example TEST_BOX_LABEL=hello\n',
     ])
     expect((await ran({ args: ['greet', '--label', 'hi'] })).stdout).toBe('hi, undefined\n')
   })

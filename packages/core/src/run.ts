@@ -37,9 +37,10 @@ export async function run(container: Container, options: RunOptions = {}): Promi
   const { argv } = inputs
   const command = commandIn(container, argv)
   if (command !== undefined) return runCommand(container, command, inputs, stop.signal)
-  if (asksForHelp(argv)) return print(usage(container))
-  if (argv.includes('--man')) return print(manual(container))
-  if (argv.includes('--version')) return print(`${container.name} ${version} (node ${process.version})\n`)
+  if (asksForHelp(container, argv)) return print(usage(container))
+  if (asksFor(container, argv, 'man')) return print(manual(container))
+  if (asksFor(container, argv, 'version'))
+    return print(`${container.name} ${version} (node ${process.version})\n`)
   const question = argv.findIndex((arg) => /^--(print|probe)(=|$)/.test(arg))
   if (question >= 0) return answer(container, inputs, question)
   const resolution = resolve(container, inputs)
@@ -130,7 +131,7 @@ async function runCommand(
 ): Promise<never> {
   const command = container.commands[name]
   const { flags, args } = wordsOf(container, inputs.argv.slice(1))
-  if (asksForHelp(flags)) return print(commandUsage(container, name))
+  if (asksForHelp(container, flags)) return print(commandUsage(container, name))
   const resolution = resolve(withoutRequirements(container), { ...inputs, argv: flags })
   if (!resolution.ok) return refuse(container, resolution.problems)
   if (command === undefined || !takes(command.usage, args.length)) {
@@ -213,8 +214,11 @@ function resolveLeniently(container: Container, inputs: Inputs): Resolution {
   return resolve(container, { ...inputs, env: { ...standIns, ...env } })
 }
 
-const asksForHelp = (flags: readonly string[]): boolean =>
-  flags.some((flag) => /^(--help|-h|-\?)$/.test(flag))
+const asksFor = ({ singleDash }: Container, flags: readonly string[], name: string): boolean =>
+  flags.includes(`--${name}`) || (singleDash && flags.includes(`-${name}`))
+
+const asksForHelp = (container: Container, flags: readonly string[]): boolean =>
+  asksFor(container, flags, 'help') || flags.some((flag) => flag === '-h' || flag === '-?')
 
 function refuse(container: Container, problems: readonly string[]): Promise<never> {
   process.stderr.write(problems.map((problem) => `${container.name}: ${problem}\n`).join(''))

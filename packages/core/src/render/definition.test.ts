@@ -53,6 +53,10 @@ describe('the definition in an image', () => {
       why: 'it is found out',
       refused: false,
     })
+    const picky = aged.retired.map((each) => ({ ...each, refused: () => false }))
+    expect(JSON.parse(definitionOf({ ...aged, retired: picky }))).toMatchObject({
+      retired: picky.map(() => ({ refused: true })),
+    })
     expect(definition).not.toHaveProperty('retired')
   })
 

@@ -29,7 +29,9 @@ export function definitionOf(container: Container): string {
     metrics: described,
     pages,
     commands: Object.fromEntries(commands),
-    ...(retired.length > 0 && { retired }),
+    ...(retired.length > 0 && {
+      retired: retired.map((each) => ({ ...each, refused: each.refused !== false })),
+    }),
   }
   // Written as escapes, so that the text needs no quoting in a Dockerfile: it expands `$` and has no escape for `'`.
   return JSON.stringify({ name, pattern, summary, contract, params, ...parts })

@@ -1,5 +1,5 @@
 import { type Container, namesOf } from '../container.ts'
-import { namesOfOlder } from '../older-names.ts'
+import { namesOfOlder, type Retired } from '../older-names.ts'
 
 /** A name of before, and what it means by now. */
 export interface OlderName {
@@ -14,6 +14,11 @@ export const olderNamesOf = ({ params, retired }: Container): readonly OlderName
   ),
   ...retired.map((each) => ({
     names: namesOfOlder(each),
-    now: `${each.refused ? 'refused' : 'nothing'}: ${each.why}`,
+    now: `${fateOf(each)}: ${each.why}`,
   })),
 ]
+
+function fateOf({ refused }: Retired): string {
+  if (typeof refused === 'function') return 'nothing, or refused'
+  return refused ? 'refused' : 'nothing'
+}
