@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { defineContainer } from '../container.ts'
 import { text } from '../kinds.ts'
-import { sample, sharing } from '../test-support.ts'
+import { aged, sample, sharing } from '../test-support.ts'
 import { definitionOf } from './definition.ts'
 import { dockerfile } from './dockerfile.ts'
 
@@ -50,6 +50,12 @@ describe('the Dockerfile', () => {
   it('says which variable is required, and that a secret comes by file', () => {
     expect(lines).toContain('#ENV ADAPTER_SAMPLE_TARGET= (required)')
     expect(lines).toContain('#ENV ADAPTER_SAMPLE_PASSWORD_FILE= (required)')
+  })
+
+  it('names the file of a secret once, where that is a parameter', () => {
+    expect(dockerfile(aged, '1').match(/^#ENV AGED_BOX_PASSWORD.*$/gm)).toEqual([
+      '#ENV AGED_BOX_PASSWORD_FILE=',
+    ])
   })
 
   it('exposes the default ports', () => {

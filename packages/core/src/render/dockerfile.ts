@@ -1,7 +1,7 @@
 import { type Container, isRequired } from '../container.ts'
 import { oneLine } from '../log.ts'
 import { definitionOf } from './definition.ts'
-import { entryPoint, portsOf, servingEntryPoint, unlessText } from './settings.ts'
+import { entryPoint, listedParams, portsOf, servingEntryPoint, unlessText } from './settings.ts'
 
 /** The Dockerfile of a container's image; its build context holds one folder with the bundle for each container. */
 export function dockerfile(container: Container, version: string): string {
@@ -26,7 +26,7 @@ export function dockerfile(container: Container, version: string): string {
     ]),
     '',
     '# What can be set, with what holds when it is not:',
-    ...container.params.flatMap(({ variable, help, facts }) => [
+    ...listedParams(container).flatMap(({ variable, help, facts }) => [
       `# ${oneLine(help)}`,
       `#ENV ${variable}${facts.secret ? '_FILE' : ''}=${oneLine(facts.default ?? '')}${isRequired(facts) ? ` (required${unlessText(facts)})` : ''}`,
     ]),

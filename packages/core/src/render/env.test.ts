@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { sample } from '../test-support.ts'
+import { aged, sample } from '../test-support.ts'
 import { env } from './env.ts'
 
 const flag = (name: string, shown: string) => ({ name, shown, source: 'flag' })
@@ -39,6 +39,10 @@ describe('the env file', () => {
     const file = env(sample, [flag('token', '[redacted]')])
     expect(file).toContain('\n#ADAPTER_SAMPLE_TOKEN_FILE=\n')
     expect(file).not.toContain('[redacted]')
+  })
+
+  it('names the file of a secret once, where that is a parameter', () => {
+    expect(env(aged).match(/^#AGED_BOX_PASSWORD.*$/gm)).toEqual(['#AGED_BOX_PASSWORD_FILE='])
   })
 
   it('does not take the second line of a value for a variable', () => {

@@ -1,11 +1,11 @@
 import { type Container, isRequired } from '../container.ts'
 import { oneLine } from '../log.ts'
-import { type GivenParam, settingsOf, unlessText } from './settings.ts'
+import { type GivenParam, listedParams, settingsOf, unlessText } from './settings.ts'
 
 /** Every variable as an env file for `docker run --env-file`: what is set, and the rest commented with its default. */
 export function env(container: Container, given: readonly GivenParam[] = []): string {
   const settings = new Map(settingsOf(container, given).map((setting) => [setting.variable, setting]))
-  const blocks = container.params.map(({ help, facts, variable }) => {
+  const blocks = listedParams(container).map(({ help, facts, variable }) => {
     const setting = settings.get(variable)
     const line =
       setting === undefined || setting.secret

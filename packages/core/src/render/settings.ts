@@ -2,6 +2,7 @@ import { posix } from 'node:path'
 import { baseImages } from '../base-images.ts'
 import { type Container, isRequired, type NamedParam, type Volume } from '../container.ts'
 import { type Address, address, duration, type Facts } from '../kinds.ts'
+import { listenersOf } from '../listeners.ts'
 import { oneLine } from '../log.ts'
 import { flagOf } from '../naming.ts'
 import { isGiven } from '../resolve.ts'
@@ -40,6 +41,13 @@ export function settingsOf(container: Container, given: readonly GivenParam[] = 
 /** ` unless --topology`, for a parameter that another may replace. */
 export const unlessText = ({ unless }: Facts): string =>
   unless === undefined ? '' : ` unless ${flagOf(unless)}`
+
+/**
+ * The parameters of a list of all variables. A secret is there by the variable of its file, so one whose file is a
+ * parameter of its own is left to that.
+ */
+export const listedParams = ({ params }: Container): readonly NamedParam[] =>
+  params.filter(({ facts }) => !facts.secret || facts.fileParam === undefined)
 
 /** The variables of secrets that need not be set, and are not. */
 export function unsetSecretsOf(container: Container, given: readonly GivenParam[] = []): readonly string[] {
@@ -207,11 +215,9 @@ export interface Port {
 
 /** The ports that a container listens on, with the admin API last. */
 export function portsOf(container: Container, given: readonly GivenParam[] = []): readonly Port[] {
-  const params = { ...container.ports, admin: 'admin' }
-  return Object.entries(params).flatMap(([name, paramName]) => {
-    const param = container.params.find((candidate) => candidate.name === paramName)
-    const shown = given.find((candidate) => candidate.name === paramName)?.shown
-    const text = shown ?? param?.facts.default ?? param?.facts.example ?? 'unix:/'
+  return [...listenersOf(container)].flatMap(([name, param]) => {
+    const shown = given.find((candidate) => candidate.name === param.name)?.shown
+    const text = shown ?? param.facts.default ?? param.facts.example ?? 'unix:/'
     const at = address.kind.parse(text)
     return 'path' in at ? [] : [{ name, port: at.port, isLoopback: isLoopback(at) }]
   })

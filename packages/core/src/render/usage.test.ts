@@ -52,6 +52,11 @@ describe('--help', () => {
     expect(old).toContain('Which keys. Optional. The flag may be given many times.')
   })
 
+  it('says what sets the ports, also that of the admin API', () => {
+    expect(usage(sample)).toContain('\nPorts:\n  lines: set by ADAPTER_SAMPLE_LISTEN (--listen)\n')
+    expect(lines).toContain('  admin: set by ADAPTER_SAMPLE_ADMIN (--admin)')
+  })
+
   it('leaves older names to --man, and says so where there are some', () => {
     expect(usage(aged)).toContain('Older names are taken as well, with a warning: see --man.')
     expect(usage(aged)).not.toContain('OLD_BOX_REPO')
@@ -96,6 +101,10 @@ describe('--man', () => {
     expect(old).toContain('AGED_BOX_LEGACY nothing: nothing needs it')
     expect(old).toContain('--change-permissions, OLD_BOX_PERMISSIONS refused: set them with --once')
     expect(plain).not.toContain('Older names')
+    const picky = aged.retired.map((each) => ({ ...each, refused: (text: string) => text !== '0' }))
+    expect(words(manual({ ...aged, retired: picky }))).toContain(
+      'AGED_BOX_LEGACY nothing, or refused: nothing needs it',
+    )
   })
 })
 

@@ -4,7 +4,9 @@ import {
   isRequired,
   metricPrefixOf,
   type NamedParam,
+  namesOf,
 } from '../container.ts'
+import { listenersOf } from '../listeners.ts'
 import { oneLine } from '../log.ts'
 import { adminRoutes } from './admin-routes.ts'
 import { olderNamesOf } from './older-names.ts'
@@ -16,7 +18,7 @@ const width = 100
 export function usage(container: Container): string {
   const common = container.params.filter(({ facts }) => !facts.advanced)
   const advanced = container.params.filter(({ facts }) => facts.advanced)
-  const ports = Object.entries(container.ports).map(([port, param]) => `  ${port}: set by ${param}`)
+  const ports = [...listenersOf(container)].map(([port, param]) => `  ${port}: set by ${namesOf(param)}`)
   const commands = Object.entries(container.commands)
   const pages = Object.keys(container.pages).map((path) => ` ${path}`)
   return [
@@ -32,7 +34,9 @@ export function usage(container: Container): string {
     'Advanced parameters:',
     ...advanced.map(describe),
     '',
-    ...(ports.length > 0 ? ['Ports:', ...ports, ''] : []),
+    'Ports:',
+    ...ports,
+    '',
     ...section(
       'Volumes',
       Object.entries(container.volumes).map(([directory, { help }]) => [directory, help]),
