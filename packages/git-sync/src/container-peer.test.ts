@@ -344,6 +344,23 @@ it('what older flags and variables say is done, each with a warning', async () =
   expect(refused.stderr).toContain('--group-write')
 })
 
+it('flags with one dash, and those of the log, are taken as version 3 did', async () => {
+  const hash = await scene.commit('older')
+  await scene.repository.branch('next', hash)
+  await scene.commit('newer')
+  const flags = ['-branch=next', '-one-time', '-logtostderr', '-stderrthreshold', 'INFO', '-v', '2']
+  const program = scene.program({ GITSYNC_REF: '', GIT_SYNC_PERMISSIONS: '0' }, flags)
+  expect([await program.ended(), program.stderr]).toEqual([0, ''])
+  expect(await scene.whole()).toBe(hash)
+  const warnings = program.events().filter(({ msg }) => msg === 'deprecated')
+  expect(warnings.map(({ warning }) => warning).toSorted()).toEqual([
+    '--branch is deprecated: set GITSYNC_REF (--ref)',
+    '--logtostderr does nothing any more: the log is on standard output, each line a JSON object',
+    '--stderrthreshold does nothing any more: the log is on standard output, each line a JSON object',
+    'GIT_SYNC_PERMISSIONS does nothing any more: with --group-write the group may write what is published',
+  ])
+})
+
 it('a root that is not there is made, and what others keep in it stays', async () => {
   await mkdir(join(scene.root, 'theirs'), { recursive: true })
   await writeFile(join(scene.root, 'theirs', 'file'), 'mine')

@@ -602,6 +602,8 @@ const checks: readonly Check<typeof params>[] = [
   },
 ]
 
+const sshWhy = 'the address of the repository says whether SSH is used'
+
 export default defineContainer({
   name: 'git-sync',
   pattern: 'sidecar',
@@ -635,18 +637,24 @@ export default defineContainer({
     },
   },
   retired: [
-    ...peerOptions
-      .filter(({ flag }) => flag === '--ssh' || flag === '--change-permissions')
-      .map(({ flag = '', variable, note }) => ({
-        flag,
-        ...(variable !== undefined && { variable }),
-        takesValue: flag === '--change-permissions',
-        why: note,
-        refused: flag === '--change-permissions',
-      })),
+    { flag: '--ssh', variable: 'GIT_SYNC_SSH', takesValue: false, why: sshWhy, refused: false },
     // The chart of Airflow sets it.
-    { variable: 'GITSYNC_SSH', takesValue: false, why: 'has never done anything', refused: false },
+    { variable: 'GITSYNC_SSH', takesValue: false, why: sshWhy, refused: false },
+    {
+      flag: '--change-permissions',
+      variable: 'GIT_SYNC_PERMISSIONS',
+      takesValue: true,
+      why: 'with --group-write the group may write what is published',
+      refused: (mode) => !/^0+$/.test(mode),
+    },
+    ...['--logtostderr', '--alsologtostderr', '--stderrthreshold', '--vmodule'].map((flag) => ({
+      flag,
+      takesValue: flag === '--stderrthreshold' || flag === '--vmodule',
+      why: 'the log is on standard output, each line a JSON object',
+      refused: false,
+    })),
   ],
+  singleDash: true,
   checks,
   needs: ({ root, sshKeyFile, repo, cookieFile: hasCookies, syncTimeout, oneTime }) => ({
     endsByItself: oneTime,
