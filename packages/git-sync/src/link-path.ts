@@ -16,7 +16,13 @@ export function resolveLink(root: string, link: string): string {
   const path = resolve(base, link)
   const start = base.endsWith(sep) ? base : base + sep
   const isBelow = path.startsWith(start)
-  if (link === '' || path === base || path === sep || base.startsWith(path + sep) || !(isBelow || isAbsolute(link)))
+  if (
+    link === '' ||
+    path === base ||
+    path === sep ||
+    base.startsWith(path + sep) ||
+    !(isBelow || isAbsolute(link))
+  )
     throw new Error(`must be a path below the root, ${root}`)
   if (!isBelow) return path
   const [first = ''] = path.slice(start.length).split(sep)
