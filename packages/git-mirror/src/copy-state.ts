@@ -1,6 +1,7 @@
-import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { rename, rm, writeFile } from 'node:fs/promises'
 import { bootId } from './boot-id.ts'
 import { fileError } from './file-error.ts'
+import { readSmallFile } from './small-file.ts'
 
 /** What a copy was made of last. */
 export interface CopyState {
@@ -12,7 +13,7 @@ export interface CopyState {
 /** @returns undefined where there is no such file, or none that can be read */
 export async function readCopyState(path: string): Promise<CopyState | undefined> {
   try {
-    const value: unknown = JSON.parse(await readFile(path, 'utf8'))
+    const value: unknown = JSON.parse(await readSmallFile(path))
     if (typeof value !== 'object' || value === null || !('hash' in value) || typeof value.hash !== 'string')
       return undefined
     // Copied files are not synced to the disk one by one: what another run of the kernel has left may lack contents.

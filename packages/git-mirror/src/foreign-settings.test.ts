@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { appendFile, chmod, cp, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -106,6 +107,35 @@ describe('what others do beside the trees', () => {
     expect(await scene.published()).toEqual({ hash: next, files: { a: '2' } })
     expect(hash).not.toBe(next)
   })
+
+  it('a link in the place of what git keeps of the trees removes nothing where it leads', async () => {
+    const hash = await scene.repository.commit({ a: '1' })
+    const mirror = scene.open()
+    await sync(mirror)
+    await mirror[Symbol.asyncDispose]()
+    const other = join(scene.base, 'other')
+    await mkdir(join(other, hash), { recursive: true })
+    await rm(join(scene.root, '.git/worktrees'), { recursive: true })
+    await symlink(other, join(scene.root, '.git/worktrees'))
+    await sync(scene.open())
+    expect(await scene.published()).toEqual({ hash, files: { a: '1' } })
+    expect(await readdir(other)).toEqual([hash])
+  })
+
+  it.each(['site/.git', '.git/config', '.git/HEAD'])(
+    'a pipe in the place of %s is not waited for',
+    async (path) => {
+      const hash = await scene.repository.commit({ a: '1' })
+      const mirror = scene.open()
+      await sync(mirror)
+      await rm(join(scene.root, path))
+      execFileSync('mkfifo', [join(scene.root, path)])
+      await expect.poll(() => sync(mirror).then(() => scene.published())).toEqual({ hash, files: { a: '1' } })
+      await mirror[Symbol.asyncDispose]()
+      await sync(scene.open())
+      expect(await scene.published()).toEqual({ hash, files: { a: '1' } })
+    },
+  )
 
   it('a link to the trees of another directory removes none of them', async () => {
     const hash = await scene.repository.commit({ a: '1' })

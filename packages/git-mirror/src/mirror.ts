@@ -18,6 +18,7 @@ import { faultOf } from './repository-check.ts'
 import { restoreConfig } from './repository-config.ts'
 import { RetiredTrees } from './retired-trees.ts'
 import { checkSignature, type Signers } from './signature.ts'
+import { readSmallFile } from './small-file.ts'
 import {
   createTree,
   isOwnTree,
@@ -438,7 +439,7 @@ class RefMirror implements Mirror {
     const options = { directory, signal }
     const gitDirectory = join(directory, '.git')
     if (await isRepository(gitDirectory)) {
-      const config = await readFile(join(gitDirectory, 'config'), 'utf8')
+      const config = await readSmallFile(join(gitDirectory, 'config')).catch(() => '')
       const current = /^\s*objectformat\s*=\s*sha256\s*$/im.test(config) ? 'sha256' : 'sha1'
       if (current !== format) await this.#rebuild(`the remote now has ${format} hashes`)
     }

@@ -87,11 +87,11 @@ async function* walk(root: string, inside: string, depth: number): AsyncGenerato
 /** Whether it is a directory, and no link to one, that has what git needs to call it a repository. */
 export async function isRepository(gitDirectory: string): Promise<boolean> {
   const kinds = await Promise.all(
-    ['', 'HEAD', 'objects', 'refs', 'config'].map((name) =>
+    ['', 'HEAD', 'objects', 'refs', 'config', 'worktrees'].map((name) =>
       lstat(join(gitDirectory, name)).catch(() => undefined),
     ),
   )
-  const [itself, head, objects, refs, config] = kinds
+  const [itself, head, objects, refs, config, worktrees] = kinds
   return (
     itself?.isDirectory() === true &&
     head?.isFile() === true &&
@@ -99,7 +99,9 @@ export async function isRepository(gitDirectory: string): Promise<boolean> {
     objects?.isDirectory() === true &&
     refs?.isDirectory() === true &&
     config?.isFile() === true &&
-    config.size > 0
+    config.size > 0 &&
+    // Through a link, what is removed here would be removed elsewhere.
+    worktrees?.isDirectory() !== false
   )
 }
 

@@ -1,5 +1,6 @@
-import { open, readFile, rename } from 'node:fs/promises'
+import { open, rename } from 'node:fs/promises'
 import { join } from 'node:path'
+import { readSmallFile } from './small-file.ts'
 import { uniqueSuffix } from './unique-suffix.ts'
 
 /** What git itself notes about a repository when it makes it, and when it fetches a part of it. */
@@ -18,7 +19,7 @@ const known: Readonly<Record<string, readonly string[]>> = {
  */
 export async function restoreConfig(gitDirectory: string, address: string): Promise<boolean> {
   const path = join(gitDirectory, 'config')
-  const text = await readFile(path, 'utf8')
+  const text = await readSmallFile(path).catch(() => '')
   const kept = keptOf(text)
   if (!kept.has('core.repositoryformatversion')) return false
   const wanted = configText(kept, address)

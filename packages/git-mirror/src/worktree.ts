@@ -1,22 +1,12 @@
 import { createHash } from 'node:crypto'
-import {
-  lstat,
-  mkdir,
-  open,
-  readdir,
-  readFile,
-  rename,
-  rmdir,
-  stat,
-  utimes,
-  writeFile,
-} from 'node:fs/promises'
+import { lstat, mkdir, open, readdir, rename, rmdir, stat, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
 import type { Access } from './access.ts'
 import { isHash } from './address.ts'
 import { errnoOf, FileError, printable } from './file-error.ts'
 import type { Git } from './git.ts'
 import { removeTree } from './remove-tree.ts'
+import { readSmallFile } from './small-file.ts'
 import { uniqueSuffix } from './unique-suffix.ts'
 
 /** One commit as files; `hash` is the base name of `path`. */
@@ -225,14 +215,14 @@ export async function dropTree(directory: string, path: string): Promise<readonl
  * that was made anew gives the same name again, to another tree.
  */
 async function adminOf(directory: string, path: string): Promise<string | undefined> {
-  const text = await readFile(join(path, '.git'), 'utf8').catch(() => '')
+  const text = await readSmallFile(join(path, '.git')).catch(() => '')
   const [, target] = /^gitdir: (.+)\n?$/.exec(text) ?? []
   if (target === undefined) return undefined
   const admin = resolve(path, target)
   if (dirname(admin) !== join(directory, '.git', 'worktrees')) return undefined
-  const back = await readFile(join(admin, 'gitdir'), 'utf8').catch(() => '')
+  const back = await readSmallFile(join(admin, 'gitdir')).catch(() => '')
   // Git would take objects and settings from there.
-  if ((await readFile(join(admin, 'commondir'), 'utf8').catch(() => '')) !== '../..\n') return undefined
+  if ((await readSmallFile(join(admin, 'commondir')).catch(() => '')) !== '../..\n') return undefined
   // Its beginning is another where the volume was mounted at another path.
   return back.trimEnd().endsWith(`/${relative(directory, path)}/.git`) ? admin : undefined
 }
@@ -250,7 +240,7 @@ interface Mark {
 
 async function markOf(directory: string, path: string): Promise<Mark | undefined> {
   const admin = await adminOf(directory, path)
-  const text = admin === undefined ? '' : await readFile(join(admin, markName), 'utf8').catch(() => '')
+  const text = admin === undefined ? '' : await readSmallFile(join(admin, markName)).catch(() => '')
   const [digest = '', changes] = text.split(' ')
   return digest === '' ? undefined : { digest, changes: changes || undefined }
 }
