@@ -33,6 +33,12 @@ describe('the repository', () => {
   )
 })
 
+it('the path of a webhook is shown nowhere, since it is the secret of many services', () => {
+  const address = 'https://hooks.example.com/services/T000/B000/XXXXXXXX'
+  expect(kindOf('webhookUrl').show?.(address)).toBe('https://hooks.example.com/***')
+  expect(kindOf('webhookUrl').secrets?.(address)).toEqual(['/services/T000/B000/XXXXXXXX'])
+})
+
 describe('the password', () => {
   it('may end in a line break, which is not part of it', () => {
     expect(kindOf('password').parse('secret\n')).toBe('secret')

@@ -153,6 +153,24 @@ const line: ParamFactory<string> = kindOf(
   { secret: true },
 )
 
+/** Of many services the path is the secret, and who has it may write to a channel. */
+const webhookAddress: ParamFactory<URL> = kindOf({
+  ...url.kind,
+  show: (value) => {
+    const parsed = URL.parse(value)
+    return parsed === null || parsed.pathname + parsed.search === '/'
+      ? (url.kind.show?.(value) ?? value)
+      : `${parsed.origin}/***`
+  },
+  secrets: (value) => {
+    const { pathname = '', search = '' } = URL.parse(value) ?? {}
+    return [
+      ...(url.kind.secrets?.(value) ?? []),
+      ...(pathname.length > 8 || search !== '' ? [pathname + search] : []),
+    ]
+  },
+})
+
 const credentials: ParamFactory<readonly CredentialSource[]> = kindOf({
   name: 'json',
   parse: parseCredentials,
@@ -279,7 +297,10 @@ const params = {
       ...older('exechookCommand'),
     },
   ),
-  webhookUrl: url('Called after each new tree is published.', { optional, ...older('webhookUrl') }),
+  webhookUrl: webhookAddress('Called after each new tree is published.', {
+    optional,
+    ...older('webhookUrl'),
+  }),
   depth: goInteger(0)('How many commits of history are fetched; 0 for all.', {
     default: '1',
     advanced,
