@@ -191,10 +191,12 @@ function createMaterial(name: string): Material {
   }
 }
 
+const takenOf = ({ bytesWritten, writableLength }: Socket): number => bytesWritten - writableLength
+
 /** Speaks enough Redis: it keeps values, knows its name as the value of `who`, and answers one key late. */
 class TinyServer implements AsyncDisposable {
   readonly name: string
-  written = 0
+  #writtenBefore = 0
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
   readonly #values = new Map<string, string>()
@@ -214,6 +216,11 @@ class TinyServer implements AsyncDisposable {
 
   get port(): number {
     return (this.#server.address() as AddressInfo).port
+  }
+
+  /** Bytes that clients have taken, not what waits here for them to read on. */
+  get written(): number {
+    return [...this.#sockets].reduce((sum, socket) => sum + takenOf(socket), this.#writtenBefore)
   }
 
   async listen(): Promise<void> {
@@ -237,7 +244,10 @@ class TinyServer implements AsyncDisposable {
   #serve(socket: Socket): void {
     this.#sockets.add(socket)
     socket.on('error', () => undefined)
-    socket.on('close', () => this.#sockets.delete(socket))
+    socket.on('close', () => {
+      this.#sockets.delete(socket)
+      this.#writtenBefore += takenOf(socket)
+    })
     const reader = new CommandReader()
     let rest = Buffer.alloc(0)
     socket.on('data', (bytes) => {
@@ -249,15 +259,10 @@ class TinyServer implements AsyncDisposable {
           args.push(rest.toString('latin1', at + reader.argStart(index), at + reader.argEnd(index)))
         at += reader.length
         const answer = this.#behaviour === undefined ? this.#answer(args, socket) : this.#behaviour()
-        if (answer !== undefined) this.#write(socket, answer)
+        if (answer !== undefined) socket.write(answer)
       }
       rest = rest.subarray(at)
     })
-  }
-
-  #write(socket: Socket, answer: string | Buffer): void {
-    this.written += answer.length
-    socket.write(answer)
   }
 
   #answer([name = '', key = '', value = '']: readonly string[], socket: Socket): string | Buffer | undefined {
@@ -270,7 +275,7 @@ class TinyServer implements AsyncDisposable {
     if (key === LARGE) return encodeBulk(LARGE_VALUE)
     if (key.endsWith('who')) return encodeBulk(this.name)
     if (key === SLOW) {
-      this.#late.push(() => this.#write(socket, encodeBulk('slow')))
+      this.#late.push(() => socket.write(encodeBulk('slow')))
       for (const tell of this.#onAsked.splice(0)) tell()
       return undefined
     }

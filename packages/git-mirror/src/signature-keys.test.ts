@@ -74,11 +74,13 @@ describe('a file of OpenPGP keys', () => {
   })
 
   it.each(['', 'rubbish', '-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n-----END PGP PUBLIC KEY BLOCK-----\n'])(
-    'that holds no key, as %j, lets nothing pass',
+    'that holds no key, as %j, lets nothing pass and is named',
     async (content) => {
       const gpgKeys = await fileOf('keys', content)
       await scene.repository.commit({ a: '1' }, { sign: await gpg('alice') })
-      await expect(sync(scene.open({ signers: { gpgKeys } }))).rejects.toThrow(unsigned)
+      await expect(sync(scene.open({ signers: { gpgKeys } }))).rejects.toThrow(
+        `${gpgKeys} holds no OpenPGP key`,
+      )
     },
   )
 

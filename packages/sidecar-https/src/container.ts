@@ -11,7 +11,6 @@ import {
   defineContainer,
   duration,
   flag,
-  formatAddress,
   gauge,
   histogram,
   integerBetween,
@@ -288,17 +287,6 @@ const checks: readonly SidecarCheck[] = [
       yield `${nameOf('workers')} must be 1 for a ${nameOf('listen')} of unix:, since threads cannot share a socket file`
     }
   },
-  ...LISTENERS.flatMap((first, index) =>
-    LISTENERS.slice(index + 1).map(
-      (second): SidecarCheck =>
-        function* (values, nameOf) {
-          const [one, other] = [values[first], values[second]]
-          if (one && other && clash(one, other)) {
-            yield `${nameOf(first)} and ${nameOf(second)} are the same address, ${formatAddress(one)} and ${formatAddress(other)}: choose another port for one of them`
-          }
-        },
-    ),
-  ),
   ...LISTENERS.map(
     (name): SidecarCheck =>
       function* (values, nameOf) {
