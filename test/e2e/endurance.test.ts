@@ -74,6 +74,8 @@ forEveryContainer((subject) => {
       const [files] = subject.fixture.files ?? []
       if (files === undefined) return
       const { program, place } = await subject.startOnFiles(files)
+      // What it holds while it works, not at its first instant.
+      await files.observe(await program.addresses())
       const opened = descriptors(program.pid).length
       let done = 0
       const reload = async (rounds: number) => {

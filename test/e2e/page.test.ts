@@ -5,6 +5,7 @@ import type { Fixture, StartedContainer } from '@outrider/core/testing'
 import { startContainer } from '@outrider/core/testing'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { until } from '../support/program.ts'
 import { containerPackages, inRoot } from '../support/workspace.ts'
 
 let browser: Browser
@@ -38,6 +39,7 @@ for (const { container, makeFixture } of await containerPackages()) {
     beforeEach(async () => {
       fixture = await makeFixture()
       started = await startContainer(container, fixture.env)
+      await until('ready', async () => (await started.ask('/readyz')).status === 200)
       page = await browser.newPage()
       complaints.length = 0
       page.on('console', (message) => complaints.push(message.text()))

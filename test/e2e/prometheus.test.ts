@@ -29,7 +29,7 @@ for (const { container, makeFixture } of await containerPackages()) {
     beforeEach(async () => {
       fixture = await makeFixture()
       started = await startContainer(container, fixture.env)
-      await fixture.work(started.addresses)
+      await fixture.work({ ...started.addresses, admin: started.admin })
     })
     afterEach(async () => {
       await started[Symbol.asyncDispose]()
