@@ -81,7 +81,7 @@ it('of a table, only the entries at the host of GitHub are opened by the tokens 
 it('before its first success nothing is called too old', async () => {
   const running = await scene.start({
     GITSYNC_REPO: join(scene.base, 'nowhere.git'),
-    GITSYNC_READY_MAX_AGE: '1m',
+    GITSYNC_READY_MAX_AGE: '2h',
   })
   await until('the failure', () => logged(running, 'sync failed') > 0)
   const { gates } = (await (await running.ask('/readyz')).json()) as { gates: Record<string, unknown> }
