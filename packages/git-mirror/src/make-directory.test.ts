@@ -33,3 +33,13 @@ it('what cannot be made says why, also where a parent is missing', async () => {
 it('where nothing can be made and nothing says so, as in /proc, it ends with an error', async () => {
   await expect(makeDirectory('/proc/outrider/deep')).rejects.toMatchObject({ code: 'ENOENT' })
 })
+
+it('many that are made at once below parents that are missing are all made', async () => {
+  for (let round = 0; round < 20; round += 1) {
+    const paths = Array.from({ length: 20 }, (_, index) =>
+      scratch.at(`round-${round}`, 'parent', `${index % 10}`),
+    )
+    await Promise.all(paths.map((path) => makeDirectory(path)))
+    for (const path of paths) expect(statSync(path).isDirectory()).toBe(true)
+  }
+})
