@@ -93,8 +93,11 @@ export function startSyncLoop(options: SyncLoopOptions): SyncLoop {
     })
 
   const syncOnce = async (): Promise<SyncResult> => {
-    const deadline = AbortSignal.timeout(options.timeoutMs)
-    const signal = AbortSignal.any([deadline, cutOff.signal])
+    // A timeout of AbortSignal would keep all that a sync has used until its time is over, however short the sync was.
+    const deadline = new AbortController()
+    const isLate = () => deadline.abort(new Error('the timeout of the sync is over'))
+    const timer = setTimeout(isLate, options.timeoutMs)
+    const signal = AbortSignal.any([deadline.signal, cutOff.signal])
     try {
       const access = await inTime(options.access(), signal)
       const { beforePublish } = options
@@ -104,11 +107,13 @@ export function startSyncLoop(options: SyncLoopOptions): SyncLoop {
         ...(beforePublish !== undefined && { beforePublish: (tree: Tree) => beforePublish(tree, signal) }),
       })
     } catch (error) {
-      if (!deadline.aborted) throw error
+      if (!deadline.signal.aborted) throw error
       throw new SyncTimeout(
         `the sync took longer than its timeout of ${options.timeoutMs / 1000} s: ${messageOf(error)}`,
         error,
       )
+    } finally {
+      clearTimeout(timer)
     }
   }
 
