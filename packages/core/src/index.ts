@@ -39,6 +39,7 @@ export {
   urlOf,
 } from './kinds.ts'
 export { StartError } from './launch.ts'
+export { isShared } from './listeners.ts'
 export type { Log, LogFields } from './log.ts'
 export { counter, gauge, histogram } from './metrics.ts'
 export type { Former, Retired } from './older-names.ts'

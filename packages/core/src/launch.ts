@@ -15,6 +15,7 @@ import { type Address, formatAddress } from './kinds.ts'
 import { listenersOf } from './listeners.ts'
 import { createLog, type Log } from './log.ts'
 import { MetricRegistry, type MetricSpecs } from './metrics.ts'
+import { olderVariables } from './older-names.ts'
 import { Pages } from './pages.ts'
 import { type Redaction, redactionOf } from './redaction.ts'
 import { isGiven, type Resolved } from './resolve.ts'
@@ -214,11 +215,11 @@ export async function launch(
 
 /** Without what is meant for the container alone, its secrets first of all. */
 function inheritable(
-  { prefix, params, retired }: Container,
+  container: Container,
   environment: Readonly<Record<string, string | undefined>>,
 ): Record<string, string> {
-  const older = [...params.flatMap(({ facts }) => facts.formerly ?? []), ...retired]
-  const own = new Set(older.flatMap(({ variable }) => (variable === undefined ? [] : [variable])))
+  const { prefix } = container
+  const own = new Set(olderVariables(container))
   return Object.fromEntries(
     Object.entries(environment).flatMap(([name, value]) =>
       value === undefined || name.startsWith(prefix) || own.has(name) ? [] : [[name, value]],

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { type Container, type NamedParam, namesOf } from './container.ts'
 import { type Address, formatAddress } from './kinds.ts'
 
@@ -31,14 +32,16 @@ export function* sharedAddresses(
 const isAddress = (value: unknown): value is Address =>
   typeof value === 'object' && value !== null && ('path' in value || ('host' in value && 'port' in value))
 
-/** Of names it is not known which addresses they mean, so they are compared as they are written. */
-function isShared(one: Address, other: Address): boolean {
+/** Whether what listens on the one gets, or would take, what is meant for the other. */
+export function isShared(one: Address, other: Address): boolean {
   if ('path' in one || 'path' in other) return 'path' in one && 'path' in other && one.path === other.path
-  const isAmong = (all: string, host: string) =>
-    all === '' || all === '::' || (all === '0.0.0.0' && /^[\d.]+$/.test(host))
-  return (
-    one.port !== 0 &&
-    one.port === other.port &&
-    (one.host === other.host || isAmong(one.host, other.host) || isAmong(other.host, one.host))
-  )
+  const isSamePort = one.port === other.port && one.port !== 0
+  return isSamePort && (covers(one.host, other.host) || covers(other.host, one.host))
+}
+
+/** Whether a listener on `host` is on `other` as well; of a name it is not known that it is not. */
+function covers(host: string, other: string): boolean {
+  if (host === other || host === '' || host === '::') return true
+  if (host === '0.0.0.0') return isIP(other) !== 6
+  return host === 'localhost' && ['127.0.0.1', '::1'].includes(other)
 }

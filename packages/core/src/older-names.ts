@@ -1,4 +1,4 @@
-import type { NamedParam } from './container.ts'
+import type { Container, NamedParam } from './container.ts'
 
 /**
  * An older name of a parameter. It is still taken, with a warning, and wins over the names of today; a variable only over
@@ -42,6 +42,15 @@ export function retiredSaying(
 /** The flags and variables of an older name. */
 export const namesOfOlder = ({ flag, variable }: Former | Retired): readonly string[] =>
   [flag, variable].filter((name) => name !== undefined)
+
+/** The variables that were taken before, under whatever names. */
+export const olderVariables = ({
+  params,
+  retired,
+}: Pick<Container, 'params' | 'retired'>): readonly string[] =>
+  [...params.flatMap(({ facts }) => facts.formerly ?? []), ...retired].flatMap(
+    ({ variable }) => variable ?? [],
+  )
 
 /** Checks that each older name can be given, and that none is another name as well; `runner` are flags of every container. */
 export function checkOlderNames(

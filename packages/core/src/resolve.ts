@@ -5,7 +5,7 @@ import { readFlags } from './flags.ts'
 import { sharedAddresses } from './listeners.ts'
 import { oneLine, redactor } from './log.ts'
 import { commonPrefix, flagOf, isKubernetesServiceVariable, variableOfFlag } from './naming.ts'
-import { retiredSaying } from './older-names.ts'
+import { olderVariables, retiredSaying } from './older-names.ts'
 import { quote } from './quote.ts'
 import { olderOf, olderText, refusal, shownText, type Word, type Words, wordsOf } from './words.ts'
 
@@ -217,11 +217,6 @@ function unknownVariables(container: Container, env: Inputs['env']): Misspelt {
     doubtful: strangers.flatMap(({ meant = '' }) => owners.get(meant) ?? []),
   }
 }
-
-const olderVariables = ({ params, retired }: Container): readonly string[] =>
-  [...params.flatMap(({ facts }) => facts.formerly ?? []), ...retired].flatMap(
-    ({ variable }) => variable ?? [],
-  )
 
 /** A warning for each variable that is almost one of before: without our prefix it may be that of another program. */
 function misspeltOlder(container: Container, env: Inputs['env']): readonly string[] {

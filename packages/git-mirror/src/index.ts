@@ -3,6 +3,7 @@ export { checkRef, checkRepo, isHash, RefusedAddress } from './address.ts'
 export { createGit, type Git, type GitOptions, type ProcessReport, type RunOptions } from './git.ts'
 export { GitError, type GitErrorKind } from './git-error.ts'
 export { type HttpRefs, type HttpRefsOptions, openHttpRefs } from './http-refs.ts'
+export { makeDirectory } from './make-directory.ts'
 export {
   type Mirror,
   type MirrorEvent,

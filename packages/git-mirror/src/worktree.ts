@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
-import { lstat, mkdir, open, readdir, rename, rmdir, stat, utimes, writeFile } from 'node:fs/promises'
+import { lstat, open, readdir, rename, rmdir, stat, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
 import type { Access } from './access.ts'
 import { isHash } from './address.ts'
 import { errnoOf, FileError, printable } from './file-error.ts'
 import type { Git } from './git.ts'
+import { makeDirectory } from './make-directory.ts'
 import { removeTree } from './remove-tree.ts'
 import { readSmallFile } from './small-file.ts'
 import { uniqueSuffix } from './unique-suffix.ts'
@@ -77,7 +78,8 @@ export async function createTree(work: TreeWork, hash: string, recipe: Recipe): 
   await writeFile(join(path, '.git'), `gitdir: ${relative(path, admin)}\n`)
   const settings: [string, string][] = []
   if (recipe.sparse !== undefined) {
-    await writeFile(await madeParent(join(admin, 'info', 'sparse-checkout')), recipe.sparse)
+    await makeDirectory(join(admin, 'info'))
+    await writeFile(join(admin, 'info', 'sparse-checkout'), recipe.sparse)
     settings.push(['core.sparseCheckout', 'true'], ['core.sparseCheckoutCone', 'false'])
   }
   await git.run(['reset', '--quiet', '--hard', '--no-recurse-submodules', hash], {
@@ -225,11 +227,6 @@ async function adminOf(directory: string, path: string): Promise<string | undefi
   if ((await readSmallFile(join(admin, 'commondir')).catch(() => '')) !== '../..\n') return undefined
   // Its beginning is another where the volume was mounted at another path.
   return back.trimEnd().endsWith(`/${relative(directory, path)}/.git`) ? admin : undefined
-}
-
-async function madeParent(file: string): Promise<string> {
-  await mkdir(dirname(file), { recursive: true })
-  return file
 }
 
 interface Mark {

@@ -1,5 +1,6 @@
-import { mkdir, open, rename, rm, utimes } from 'node:fs/promises'
+import { open, rename, rm, utimes } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
+import { makeDirectory } from '@outrider/git-mirror'
 
 export interface ReportFileOptions {
   /** From which a path counts that is not absolute. */
@@ -54,7 +55,7 @@ export class ErrorFile {
   write(report: ErrorReport): Promise<void> {
     const { path } = this.#file
     return this.#file.change(async () => {
-      await mkdir(dirname(path), { recursive: true })
+      await makeDirectory(dirname(path))
       await rm(this.#draft, { force: true })
       try {
         // Only where nothing is: a link there would make us write to where it leads.
@@ -95,7 +96,7 @@ export class TouchFile {
         await utimes(path, now, now)
       } catch (error) {
         if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error
-        await mkdir(dirname(path), { recursive: true })
+        await makeDirectory(dirname(path))
         await using file = await open(path, 'wx')
         await file.utimes(now, now)
       }

@@ -14,6 +14,7 @@ import {
   gauge,
   histogram,
   integerBetween,
+  isShared,
   kindOf,
   type LogFields,
   listOf,
@@ -918,20 +919,6 @@ function checked(pair: KeyPair): KeyPair {
 const isLoopback = (host: string): boolean =>
   host === 'localhost' || host.endsWith('.localhost') || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host)
 
-/** Whether what listens on the one gets, or would take, what is meant for the other. */
-function clash(one: Address, other: Address): boolean {
-  if ('path' in one || 'path' in other) return 'path' in one && 'path' in other && one.path === other.path
-  const same = one.port === other.port && one.port !== 0
-  return same && (covers(one.host, other.host) || covers(other.host, one.host))
-}
-
-/** Whether a listener on `host` is on `other` as well. */
-function covers(host: string, other: string): boolean {
-  if (host === other || host === '' || host === '::') return true
-  if (host === '0.0.0.0') return isIP(other) !== 6
-  return host === 'localhost' && ['127.0.0.1', '::1'].includes(other)
-}
-
 /** Whether the target is the sidecar itself: each request would come back, until nothing is left. */
 function leadsTo({ protocol, hostname: host, port, pathname }: URL, own: Address): boolean {
   if ('path' in own) return protocol === 'unix:' && pathname === own.path
@@ -939,7 +926,7 @@ function leadsTo({ protocol, hostname: host, port, pathname }: URL, own: Address
   const other = Number(port || { 'http:': 80, 'https:': 443 }[protocol])
   // Connecting to "all addresses" is connecting to loopback. Another machine may have the same port.
   const isHere = isLoopback(host) || ['0.0.0.0', '::'].includes(plain) || plain === own.host
-  return isHere && clash({ host: plain, port: other }, own)
+  return isHere && isShared({ host: plain, port: other }, own)
 }
 
 /** Nothing is there, as opposed to something that may not be read: only that may be answered by making a certificate. */
